@@ -1,0 +1,1 @@
+//! One node: starts, probes, watches and stops instances as intended.

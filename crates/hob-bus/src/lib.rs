@@ -1,0 +1,1 @@
+//! Topics, subscriptions, delivery and the event log.

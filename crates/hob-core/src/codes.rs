@@ -1,0 +1,110 @@
+//! Every error that a person can meet has a number, `HOB-nnnn`, and a page in `docs/errors/` that `hob explain` shows.
+
+/// An error's number, its HTTP status, and its one-line title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The number in `HOB-nnnn`.
+    pub number: u16,
+    /// The HTTP status that it travels with.
+    pub status: u16,
+    /// What it means, in a few words.
+    pub title: &'static str,
+}
+
+impl Code {
+    /// `HOB-0042`.
+    pub fn name(&self) -> String {
+        format!("HOB-{:04}", self.number)
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $status:literal, $title:literal;)*) => {
+        /// The codes by name.
+        pub mod code {
+            use super::Code;
+            $($(#[$doc])* pub const $name: Code = Code { number: $number, status: $status, title: $title };)*
+        }
+
+        /// All codes, by number.
+        pub const CODES: &[Code] = &[$(code::$name),*];
+    };
+}
+
+codes! {
+    /// Something in Hob failed; its log says more.
+    INTERNAL = 1, 500, "Hob failed";
+    /// The request is not understood.
+    BAD_REQUEST = 2, 400, "The request is not understood";
+    /// No token, or one that Hob does not know.
+    NO_TOKEN = 3, 401, "A token is needed";
+    /// The token does not allow this.
+    NOT_ALLOWED = 4, 403, "The token does not allow this";
+    /// There is no such thing.
+    NOT_FOUND = 5, 404, "There is no such thing";
+    /// The method does not apply here.
+    BAD_METHOD = 6, 405, "This method does not apply here";
+    /// It changed in between, or contradicts what is there.
+    CONFLICT = 7, 409, "It contradicts what is there";
+    /// The body is too large.
+    TOO_LARGE = 8, 413, "The body is too large";
+    /// The body has a media type that this resource does not read.
+    MEDIA_TYPE = 9, 415, "This media type is not read here";
+    /// The body is well formed, yet wrong.
+    INVALID = 10, 422, "The content is wrong";
+    /// Too much at once.
+    TOO_MANY = 11, 429, "Too much at once";
+    /// Hob is starting, stopping, or cannot write.
+    UNAVAILABLE = 12, 503, "Not available now";
+    /// The disk is full.
+    DISK_FULL = 13, 507, "The disk is full";
+    /// A file that declares something is wrong.
+    DECLARATION = 20, 422, "A declaration is wrong";
+    /// Another service owns the topic.
+    TOPIC_OWNED = 21, 403, "Another service owns this topic";
+    /// The topic is not declared.
+    TOPIC_UNKNOWN = 22, 404, "This topic is not declared";
+    /// The event is wrong.
+    EVENT = 23, 422, "The event is wrong";
+    /// The lease has run out or was never given.
+    LEASE = 24, 409, "The lease is not held";
+    /// The cursor points before the oldest event kept.
+    CURSOR_EXPIRED = 25, 410, "The cursor has expired";
+    /// The package is wrong.
+    PACKAGE = 30, 422, "The package is wrong";
+    /// The build command failed.
+    BUILD = 31, 422, "The build failed";
+    /// A rollout did not reach its goal.
+    ROLLOUT = 32, 409, "The rollout did not succeed";
+    /// There is no earlier release to go back to.
+    NO_ROLLBACK = 33, 409, "There is nothing to go back to";
+    /// A rule is wrong.
+    RULE = 40, 422, "A rule is wrong";
+    /// The issue is past the state that this asks for.
+    ISSUE_STATE = 41, 409, "The issue's state does not allow this";
+    /// A port is in use.
+    PORT = 50, 503, "A port is in use";
+    /// The data directory is used by another Hob, or by another version.
+    DATA_DIRECTORY = 51, 503, "The data directory cannot be used";
+    /// A program that is needed is missing.
+    TOOL = 52, 503, "A program is missing";
+    /// No route leads to a service.
+    NO_ROUTE = 60, 404, "No route leads here";
+    /// No instance can take the request now.
+    NO_INSTANCE = 61, 503, "No instance can take the request";
+    /// The instance gave no proper answer.
+    BAD_INSTANCE = 62, 502, "The instance gave no proper answer";
+    /// The instance took too long.
+    INSTANCE_TIMEOUT = 63, 504, "The instance took too long";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_and_are_unique() {
+        assert!(CODES.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert_eq!(code::NO_TOKEN.name(), "HOB-0003");
+    }
+}

@@ -1,0 +1,1 @@
+//! Packages, releases, rollouts: which instances of which release are intended where.

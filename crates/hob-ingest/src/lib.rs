@@ -1,0 +1,1 @@
+//! Foreign telemetry at the border: pure decoders for statsd and log lines.

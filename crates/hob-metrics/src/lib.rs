@@ -1,0 +1,1 @@
+//! Series of samples: append, roll up, read back.

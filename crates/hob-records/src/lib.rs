@@ -1,0 +1,1 @@
+//! Log records: append, search, read back.

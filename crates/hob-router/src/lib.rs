@@ -1,0 +1,1 @@
+//! The data plane: brings each request to an instance, loses none.

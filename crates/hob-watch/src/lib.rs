@@ -1,0 +1,1 @@
+//! Rules that open issues: entities, observations, conditions, timers.

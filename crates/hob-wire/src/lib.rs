@@ -1,0 +1,47 @@
+//! Every shape that leaves a Hob process: descriptors, events, API bodies, links, problems.
+//!
+//! Whatever is written to a socket or a file that somebody else reads is defined here, and nowhere else; each shape is
+//! a promise. Nothing here does I/O.
+
+mod access;
+mod declarations;
+mod descriptor;
+mod event;
+mod flaw;
+mod hal;
+mod instance;
+mod issue;
+mod live;
+mod node;
+mod observation;
+mod package;
+mod platform;
+mod problem;
+mod record;
+mod release;
+mod routing;
+mod sample;
+mod subscription;
+mod topic;
+pub mod yaml;
+
+pub use access::{AccessRecord, Role};
+pub use declarations::{Change, Declarations, FileText};
+pub use descriptor::{Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec};
+pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
+pub use flaw::Flaw;
+pub use hal::{Hal, Link, Links, Page};
+pub use instance::{Instance, InstanceState};
+pub use issue::{Evidence, Issue, IssueState, Transition};
+pub use live::{FromClient, ToClient};
+pub use node::{InstanceReport, Intended, IntendedInstance, NodeReport, Probe, Shot};
+pub use observation::{Condition, Observation};
+pub use package::{Manifest, PackagedFile};
+pub use platform::Platform;
+pub use problem::{ErrorItem, Problem};
+pub use record::{Level, Record, RecordBatch, RecordIn, RecordSource};
+pub use release::{Release, ReleaseState, Rollout, RolloutState, RolloutStep};
+pub use routing::{InstanceTraffic, Pool, Route, RouterReport, RoutingSnapshot, Target};
+pub use sample::{Datagram, Point, SampleBatch, Series};
+pub use subscription::{Ack, Batch, CursorAt, Nack, SubscriptionSpec, SubscriptionState};
+pub use topic::{Topic, TopicKind};

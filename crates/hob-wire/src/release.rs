@@ -1,0 +1,112 @@
+//! Releases, and the rollouts that move traffic from one to the next.
+
+use hob_core::{Digest, Name, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where a release stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReleaseState {
+    /// Made, not yet in use.
+    Pending,
+    /// It takes the requests.
+    Routed,
+    /// It runs, and takes over at once on a rollback.
+    Standby,
+    /// It was in use and runs no more.
+    Retired,
+    /// Its rollout did not succeed.
+    Failed,
+}
+
+/// A package and its configuration, numbered per service and scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Release {
+    /// Counts from 1.
+    pub number: u64,
+    /// The service.
+    pub service: Name,
+    /// Where.
+    pub environment: Name,
+    /// For whom.
+    pub tenant: Name,
+    /// The package.
+    pub package: Digest,
+    /// Digest of the resolved configuration.
+    pub config: Digest,
+    /// The git revision, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Where it stands.
+    pub state: ReleaseState,
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutState {
+    /// Instances of the target release start and become ready.
+    Starting,
+    /// The routers are told; each acknowledges.
+    Routing,
+    /// The old instances end their last requests.
+    Draining,
+    /// The target release takes the requests.
+    Complete,
+    /// It did not succeed; the release before it still takes the requests.
+    Failed,
+    /// A newer rollout of the same service took its place.
+    Superseded,
+}
+
+/// The state machine that moves traffic from one release to the next, or back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rollout {
+    /// Unique.
+    pub id: String,
+    /// The service.
+    pub service: Name,
+    /// Where.
+    pub environment: Name,
+    /// For whom.
+    pub tenant: Name,
+    /// The release that shall take the requests.
+    pub to: u64,
+    /// The release that took them before, when there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// Whether it goes back.
+    #[serde(default)]
+    pub rollback: bool,
+    /// Where it stands.
+    pub state: RolloutState,
+    /// What it waits for, or why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Instances of the target that are ready.
+    #[serde(default)]
+    pub ready: u32,
+    /// Instances of the target that should be.
+    #[serde(default)]
+    pub wanted: u32,
+    /// The states so far.
+    #[serde(default)]
+    pub steps: Vec<RolloutStep>,
+}
+
+/// A state that a rollout came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutStep {
+    /// The state.
+    pub state: RolloutState,
+    /// When.
+    pub at: Timestamp,
+}

@@ -1,0 +1,2 @@
+//! The Hob binary: configuration, wiring and the command line.
+fn main() {}

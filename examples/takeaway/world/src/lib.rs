@@ -1,0 +1,1 @@
+//! The takeaway city as a pure state machine.
