@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        let check = |text: &str, millis: u64| assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
+        let check =
+            |text: &str, millis: u64| assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
         check("250ms", 250);
         check("5s", 5000);
         check("1h30m", 5_400_000);
@@ -64,7 +65,8 @@ mod tests {
 
     #[test]
     fn writes_two_units_at_most() {
-        let check = |millis: u64, text: &str| assert_eq!(format_duration(Duration::from_millis(millis)), text);
+        let check =
+            |millis: u64, text: &str| assert_eq!(format_duration(Duration::from_millis(millis)), text);
         check(0, "0ms");
         check(250, "250ms");
         check(61_000, "1m1s");

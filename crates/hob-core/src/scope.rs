@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::Name;
 
 /// An environment (qa, production) and a tenant (uk, ie), written `production/uk`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct Scope {
     /// Where it runs.
     pub environment: Name,

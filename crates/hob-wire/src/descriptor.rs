@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::TopicKind;
 
+mod read;
+
 /// What a service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

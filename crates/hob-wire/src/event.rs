@@ -92,7 +92,9 @@ impl Event {
     /// What happened, when this is a notice.
     pub fn change(&self) -> Option<Change> {
         let label = self.kind.strip_prefix(self.topic.as_str())?.strip_prefix('.')?;
-        [Change::Create, Change::Update, Change::Delete, Change::Noop].into_iter().find(|c| c.as_str() == label)
+        [Change::Create, Change::Update, Change::Delete, Change::Noop]
+            .into_iter()
+            .find(|c| c.as_str() == label)
     }
 }
 

@@ -27,7 +27,9 @@ pub mod yaml;
 
 pub use access::{AccessRecord, Role};
 pub use declarations::{Change, Declarations, FileText};
-pub use descriptor::{Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec};
+pub use descriptor::{
+    Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,
+};
 pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
 pub use flaw::Flaw;
 pub use hal::{Hal, Link, Links, Page};

@@ -6,6 +6,8 @@ use hob_core::{Name, Scope, TopicName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod read;
+
 /// A parsed and checked `hob.yml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Platform {
