@@ -4,14 +4,16 @@
 //! counter for the whole store, so a listing's revision is where a watch goes on.
 
 mod error;
+mod redb_kv;
 mod watch;
 
 use bytes::Bytes;
 
 use crate::BoxFuture;
 pub use error::KvError;
+pub(crate) use redb_kv::RedbKv;
+pub(crate) use watch::Watchers;
 pub use watch::{KvChange, KvWatch};
-pub(crate) use watch::{WATCH_BACKLOG_CHANGES_MAX, Watchers};
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;

@@ -5,10 +5,17 @@
 //! The store knows no topics, no subscriptions and no cursors: only tags, keys and names.
 //! Start at [`Store::open`].
 
-mod blobs;
+mod log;
+mod segmented;
+
 mod kv;
 mod lease;
-mod log;
+
+mod blobs;
+
+mod lock;
+mod open;
+mod seek;
 mod store;
 
 pub use blobs::{BLOB_BYTES_MAX, BLOB_NAME_BYTES_MAX, Blob, BlobError, Blobs};
@@ -21,7 +28,12 @@ pub use log::{
     LogStats, READ_SCAN_BYTES_MAX, RECORD_BYTES_MAX, ReadError, ReadLimits, Record, Stored, TAG_BYTES_MAX,
     Tag, TagError, TrimError,
 };
-pub use store::Store;
+pub use open::OpenError;
+#[doc(hidden)]
+pub use segmented::{Faults, fuzz_decode_block};
+pub use segmented::{LogOptions, SegmentedLog, SyncPolicy};
+pub use seek::seek;
+pub use store::{Store, StoreOptions};
 
 /// A boxed future, so that the traits of this crate can be used as `Arc<dyn _>`.
 pub type BoxFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

@@ -15,20 +15,22 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use crate::BoxFuture;
 use crate::blobs::{BLOB_BYTES_MAX, BLOB_LIST_MAX, Blob, BlobError, Blobs, check_name};
+use crate::lock::DirectoryLock;
 
 /// Blobs as files under one directory. Needs a tokio runtime.
 #[derive(Debug)]
 pub(crate) struct DirBlobs {
     directory: PathBuf,
     files: LocalFileSystem,
+    _lock: Arc<DirectoryLock>,
 }
 
 impl DirBlobs {
     /// Opens a directory that exists, and removes what a killed write left behind.
-    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+    pub(crate) fn open(directory: &Path, lock: Arc<DirectoryLock>) -> io::Result<Self> {
         remove_staged(directory)?;
         let files = LocalFileSystem::new_with_prefix(directory).map_err(io::Error::other)?.with_fsync(true);
-        Ok(Self { directory: directory.to_owned(), files })
+        Ok(Self { directory: directory.to_owned(), files, _lock: lock })
     }
 
     fn error(&self, action: &'static str, name: &str, error: object_store::Error) -> BlobError {

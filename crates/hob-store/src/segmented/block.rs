@@ -1,15 +1,16 @@
 //! A block: what one group commit writes, and the unit that a checksum guards.
 //!
 //! ```text
-//! magic u32 | length u32 | crc32c u32 | codec u8 | flags u8 | count u16 | first_seq u64 | base_time i64
-//! | prev_block_crc u32 | zero u32 | body, padded with zeros to 8 bytes
+//! magic u32 | length u32 | crc32c of body u32 | codec u8 | flags u8 | count u16 | first_seq u64 | base_time i64
+//! | prev_block_crc u32 | crc32c of header u32 | body, padded with zeros to 8 bytes
 //! body   = varint count of tags { varint length, text } , then `count` records
 //! record = varint tag | zigzag varint time - base_time | varint length | payload | crc32c u32
 //! ```
 //!
-//! Integers are little-endian. The block's checksum covers its header and body; a record's covers its sequence,
-//! time, tag and payload, so that the sound records of a damaged block can still be told from the others.
-//! Both begin with the log's own salt: bytes that a publisher chose can never pass for a block.
+//! Integers are little-endian. The header's checksum covers that of the body and so the whole block: it is what the
+//! next block names. A record's covers its sequence, time, tag and payload, so that the sound records of a damaged
+//! block can still be told from the others. All begin with the log's own salt: bytes that a publisher chose can
+//! never pass for a block.
 
 use bytes::Bytes;
 
@@ -37,6 +38,8 @@ const CODEC_RAW: u8 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) length: usize,
+    body_crc: u32,
+    /// The checksum that the next block names.
     pub(super) crc: u32,
     pub(super) count: u16,
     pub(super) first_seq: u64,
@@ -54,14 +57,15 @@ impl Header {
         self.first_seq.saturating_add(u64::from(self.count).saturating_sub(1))
     }
 
-    /// Reads the header at the front of `bytes` without trusting it: only its form is right.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads the header at the front of `bytes` if it is sound, whatever follows it.
+    fn parse(bytes: &[u8], salt: u32) -> Option<Self> {
         let bytes = bytes.first_chunk::<HEADER_BYTES>()?;
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         let header = Self {
             length: u32_at(4) as usize,
-            crc: u32_at(8),
+            body_crc: u32_at(8),
+            crc: u32_at(36),
             count: u16::from_le_bytes([bytes[14], bytes[15]]),
             first_seq: u64_at(16),
             base_time: u64_at(24) as i64,
@@ -71,16 +75,17 @@ impl Header {
             && header.length <= BODY_BYTES_MAX
             && header.count > 0
             && header.first_seq > 0
-            && header.first_seq.checked_add(u64::from(header.count)).is_some();
+            && header.first_seq.checked_add(u64::from(header.count)).is_some()
+            && header.crc == crc32c::crc32c_append(salt, &bytes[..36]);
         is_formed.then_some(header)
     }
 
     /// Reads the header at the front of `bytes` if a whole and sound block is there.
     pub(super) fn check(bytes: &[u8], salt: u32) -> Option<Self> {
-        let header = Self::parse(bytes)?;
-        let block = bytes.get(..HEADER_BYTES + header.length)?;
-        (bytes.len() >= header.block_bytes() && block[12] == CODEC_RAW && block_crc(block, salt) == header.crc)
-            .then_some(header)
+        let header = Self::parse(bytes, salt)?;
+        let body = bytes.get(HEADER_BYTES..HEADER_BYTES + header.length)?;
+        let is_whole = bytes.len() >= header.block_bytes() && bytes[12] == CODEC_RAW;
+        (is_whole && crc32c::crc32c_append(salt, body) == header.body_crc).then_some(header)
     }
 }
 
@@ -126,8 +131,10 @@ pub(super) fn encode(
     block[16..24].copy_from_slice(&first_seq.to_le_bytes());
     block[24..32].copy_from_slice(&base_time.to_le_bytes());
     block[32..36].copy_from_slice(&prev_crc.to_le_bytes());
-    let crc = block_crc(block, salt);
-    block[8..12].copy_from_slice(&crc.to_le_bytes());
+    let body_crc = crc32c::crc32c_append(salt, &block[HEADER_BYTES..]);
+    block[8..12].copy_from_slice(&body_crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(salt, &block[..36]);
+    block[36..40].copy_from_slice(&crc.to_le_bytes());
     out.resize(out.len().next_multiple_of(ALIGN_BYTES), 0);
     (count, Written { offset, first_seq, crc, tag_bits: tags.bits() })
 }
@@ -150,7 +157,7 @@ pub(super) fn decode(bytes: &Bytes, offset: usize, header: &Header, out: &mut Ve
 
 /// Reads the records of a damaged block at `offset` whose own checksums hold.
 pub(super) fn salvage(bytes: &Bytes, offset: usize, salt: u32, out: &mut Vec<Stored>) {
-    let Some(header) = bytes.get(offset..).and_then(Header::parse) else { return };
+    let Some(header) = bytes.get(offset..).and_then(|bytes| Header::parse(bytes, salt)) else { return };
     read_records(bytes, offset, &header, |stored, crc| {
         if record_crc(stored.seq, stored.time, stored.tag.as_str(), &stored.payload, salt) == crc {
             out.push(stored);
@@ -158,8 +165,18 @@ pub(super) fn salvage(bytes: &Bytes, offset: usize, salt: u32, out: &mut Vec<Sto
     });
 }
 
+/// The tags of a sound block at `offset`, as [`tag_bit`]s.
+pub(super) fn tag_bits(bytes: &[u8], offset: usize) -> u64 {
+    TagTable::read(&mut Cursor::new(bytes, offset + HEADER_BYTES)).map_or(u64::MAX, |tags| tags.bits())
+}
+
 /// Calls `visit` with each record and its checksum, as far as their form can be followed.
-fn read_records(bytes: &Bytes, offset: usize, header: &Header, mut visit: impl FnMut(Stored, u32)) -> Option<()> {
+fn read_records(
+    bytes: &Bytes,
+    offset: usize,
+    header: &Header,
+    mut visit: impl FnMut(Stored, u32),
+) -> Option<()> {
     let end = offset.checked_add(HEADER_BYTES + header.length)?.min(bytes.len());
     let mut cursor = Cursor::new(&bytes[..end], offset + HEADER_BYTES);
     let tags = TagTable::read(&mut cursor)?;
@@ -176,10 +193,6 @@ fn read_records(bytes: &Bytes, offset: usize, header: &Header, mut visit: impl F
         }
     }
     Some(())
-}
-
-fn block_crc(block: &[u8], salt: u32) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(salt, &block[..8]), &block[12..])
 }
 
 fn record_crc(seq: u64, time: i64, tag: &str, payload: &[u8], salt: u32) -> u32 {
