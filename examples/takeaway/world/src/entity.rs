@@ -87,7 +87,11 @@ pub trait Entity: Sized + Clone + PartialEq + Serialize + DeserializeOwned {
     ///
     /// # Errors
     /// When the change does not fit.
-    fn changed(before: Option<Self>, id: Self::Id, change: &Self::Change) -> Result<(Self, Applied), Illegal> {
+    fn changed(
+        before: Option<Self>,
+        id: Self::Id,
+        change: &Self::Change,
+    ) -> Result<(Self, Applied), Illegal> {
         match before {
             None => Ok((Self::created(id, change)?, Applied::Changed)),
             Some(mut entity) => {

@@ -135,8 +135,7 @@ impl Spell {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RestaurantLuck {
     pub(crate) slow: Option<Spell>,
-    /// Minutes that an order placed in the slow spell takes longer.
-    pub(crate) slow_minutes: i64,
+    /// Seconds that an order placed in the slow spell takes longer.
     pub(crate) slow_seconds: i64,
     pub(crate) offline: Option<Spell>,
 }
@@ -179,7 +178,6 @@ pub(crate) fn restaurant_luck(seed: u64, scale: f64, day: &Day, id: RestaurantId
     let slow_seconds = if slow_spell.is_some() { slow.seconds_in_minutes(20.0, 45.0) } else { 0 };
     RestaurantLuck {
         slow: slow_spell,
-        slow_minutes: (slow_seconds + 59) / 60,
         slow_seconds,
         offline: spell(&mut offline, TABLET_RATE, 25.0, 60.0),
     }

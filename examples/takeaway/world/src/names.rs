@@ -3,20 +3,20 @@
 use crate::ids::{RestaurantId, RiderId};
 
 const FIRST_NAMES: [&str; 24] = [
-    "Ada", "Amir", "Bea", "Carlo", "Dina", "Emil", "Fatou", "Gus", "Hana", "Idris", "Jana", "Kofi", "Lena", "Marek",
-    "Nia", "Omar", "Petra", "Quinn", "Rosa", "Sami", "Tess", "Umar", "Vera", "Yusuf",
+    "Ada", "Amir", "Bea", "Carlo", "Dina", "Emil", "Fatou", "Gus", "Hana", "Idris", "Jana", "Kofi", "Lena",
+    "Marek", "Nia", "Omar", "Petra", "Quinn", "Rosa", "Sami", "Tess", "Umar", "Vera", "Yusuf",
 ];
 
 const SURNAME_INITIALS: &str = "BCDFGHKLMNPRSTVWZ";
 
 const DISH_WORDS: [&str; 17] = [
-    "Saffron", "Basil", "Juniper", "Pepper", "Clove", "Fennel", "Ginger", "Sumac", "Thyme", "Sesame", "Mustard", "Olive",
-    "Maple", "Cocoa", "Lemon", "Chili", "Anise",
+    "Saffron", "Basil", "Juniper", "Pepper", "Clove", "Fennel", "Ginger", "Sumac", "Thyme", "Sesame",
+    "Mustard", "Olive", "Maple", "Cocoa", "Lemon", "Chili", "Anise",
 ];
 
 const PLACE_WORDS: [&str; 13] = [
-    "Kitchen", "House", "Table", "Corner", "Grill", "Garden", "Counter", "Oven", "Pantry", "Bistro", "Noodles", "Pizza",
-    "Canteen",
+    "Kitchen", "House", "Table", "Corner", "Grill", "Garden", "Counter", "Oven", "Pantry", "Bistro",
+    "Noodles", "Pizza", "Canteen",
 ];
 
 /// A rider's name, such as `Ada B.`.

@@ -100,7 +100,8 @@ struct Row<'a> {
 
 impl<'a> Table<'a> {
     fn parse(file: &'static str, columns: &'static [&'static str], text: &'a str) -> Result<Self, DayError> {
-        let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim_end_matches('\r')));
+        let mut lines =
+            text.lines().enumerate().map(|(index, line)| (index + 1, line.trim_end_matches('\r')));
         let header: Vec<&str> =
             lines.next().map(|(_, line)| line.split('\t').map(str::trim).collect()).unwrap_or_default();
         let mut positions = Vec::with_capacity(columns.len());
@@ -120,7 +121,9 @@ impl<'a> Table<'a> {
             .collect();
         let table = Self { file, columns, positions, rows };
         match table.rows.get(ROWS_MAX) {
-            Some(row) => Err(table.wrong(row, 0, "too many rows".to_string(), format!("keep {ROWS_MAX} at most"))),
+            Some(row) => {
+                Err(table.wrong(row, 0, "too many rows".to_string(), format!("keep {ROWS_MAX} at most")))
+            }
             None => Ok(table),
         }
     }
@@ -167,7 +170,8 @@ impl<'a> Table<'a> {
     }
 
     fn point(&self, row: &Row<'a>) -> Result<Point, DayError> {
-        let (x, y) = (self.number(row, 1, -METRES_MAX, METRES_MAX)?, self.number(row, 2, -METRES_MAX, METRES_MAX)?);
+        let (x, y) =
+            (self.number(row, 1, -METRES_MAX, METRES_MAX)?, self.number(row, 2, -METRES_MAX, METRES_MAX)?);
         Ok(Point { x, y })
     }
 
@@ -260,10 +264,16 @@ fn orders(text: &str, restaurants: &[DayRestaurant]) -> Result<Vec<DayOrder>, Da
         let ready_minute = table.number(row, 5, 0, MINUTES_MAX)?;
         if !known.contains(&restaurant) {
             let problem = format!("{restaurant} is not in {RESTAURANTS_FILE}");
-            return Err(table.wrong(row, 4, problem, "name a restaurant of that file, or add it there".to_string()));
+            return Err(table.wrong(
+                row,
+                4,
+                problem,
+                "name a restaurant of that file, or add it there".to_string(),
+            ));
         }
         if ready_minute < placed_minute {
-            let problem = format!("the food is ready at {ready_minute}, before it is ordered at {placed_minute}");
+            let problem =
+                format!("the food is ready at {ready_minute}, before it is ordered at {placed_minute}");
             return Err(table.wrong(row, 5, problem, "ready_time is placement_time or later".to_string()));
         }
         orders.push(DayOrder {

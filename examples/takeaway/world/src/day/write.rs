@@ -44,7 +44,10 @@ impl Day {
     /// The four tables of this day as text.
     pub fn to_files(&self) -> DayFiles {
         let orders = self.orders.iter().map(|o| {
-            format!("{}\t{}\t{}\t{}\t{}\t{}", o.id, o.at.x, o.at.y, o.placed_minute, o.restaurant, o.ready_minute)
+            format!(
+                "{}\t{}\t{}\t{}\t{}\t{}",
+                o.id, o.at.x, o.at.y, o.placed_minute, o.restaurant, o.ready_minute
+            )
         });
         let couriers = self
             .riders

@@ -237,7 +237,9 @@ impl Order {
         match change {
             OrderChange::Placed(new) => self.placed_at == new.at,
             OrderChange::Accepted { at, .. } => self.accepted_at == Some(*at),
-            OrderChange::Assigned { at, rider } => self.assigned_at == Some(*at) && self.rider == Some(*rider),
+            OrderChange::Assigned { at, rider } => {
+                self.assigned_at == Some(*at) && self.rider == Some(*rider)
+            }
             OrderChange::Unassigned { at } => {
                 self.state == OrderState::Accepted && self.assigned_at.is_none() && self.updated_at == *at
             }
