@@ -1,1 +1,16 @@
 //! Topics, subscriptions, delivery and the event log.
+//!
+//! One log holds the events of every topic of every scope; a subscription is a cursor over it. The bus alone writes
+//! that log, so that it can count an entity's events and know a repeated id while the first is still on its way to
+//! the disk. What is decided about a batch or a subscription is decided by pure functions (`check`, `index`, `step`);
+//! the rest moves bytes. It refuses to know HTTP: `hob-api` frames what it gives out.
+//!
+//! Start at [`Bus`].
+
+mod error;
+mod handle;
+mod model;
+
+pub use error::{Error, EventFlaw};
+pub use handle::{Bus, Tail};
+pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};

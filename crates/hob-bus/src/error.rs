@@ -1,0 +1,263 @@
+//! What can go wrong on the bus, as people and programs are told.
+
+use std::fmt;
+
+use hob_core::{Code, Name, Scope, TopicName, code};
+use hob_store::{AppendError, KvError, ReadError};
+use hob_wire::ErrorItem;
+
+use crate::SubscriptionKey;
+
+/// One thing that is wrong with a published event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFlaw {
+    /// Which event of the batch, counted from 0.
+    pub index: usize,
+    /// Which member of it.
+    pub member: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// How to mend it.
+    pub hint: String,
+}
+
+impl fmt::Display for EventFlaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {}: {} {}; {}", self.index, self.member, self.what, self.hint)
+    }
+}
+
+impl From<&EventFlaw> for ErrorItem {
+    fn from(flaw: &EventFlaw) -> Self {
+        Self {
+            place: format!("/{}/{}", flaw.index, flaw.member),
+            detail: format!("{}; {}", flaw.what, flaw.hint),
+        }
+    }
+}
+
+/// Why the bus refused, or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Another service owns the topic.
+    #[error("publish on {topic} as {service}: {owner} owns it")]
+    TopicOwned {
+        /// The topic.
+        topic: TopicName,
+        /// Its owner.
+        owner: Name,
+        /// Who tried.
+        service: Name,
+    },
+    /// The topic is one of Hob's own.
+    #[error("use {topic} as a service's topic: names that begin with hob. are Hob's own")]
+    TopicReserved {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The topic is not declared.
+    #[error("find topic {topic} in {scope}: it is not declared")]
+    TopicUnknown {
+        /// The topic.
+        topic: TopicName,
+        /// Where.
+        scope: Scope,
+        /// A declared topic whose name is much alike.
+        nearest: Option<TopicName>,
+    },
+    /// The topic cannot be made.
+    #[error("declare topic {topic} in {scope}: {problem}")]
+    TopicRefused {
+        /// The topic.
+        topic: TopicName,
+        /// Where.
+        scope: Scope,
+        /// Which limit it is over.
+        problem: String,
+    },
+    /// Events are wrong; none of the batch was taken.
+    #[error("publish {events} events: {}", flaws.first().map(ToString::to_string).unwrap_or_default())]
+    BadEvents {
+        /// How many there were.
+        events: usize,
+        /// What is wrong, the first few.
+        flaws: Vec<EventFlaw>,
+    },
+    /// The batch is empty or over a limit; none of it was taken.
+    #[error("publish {events} events of {bytes} bytes: {problem}")]
+    BadBatch {
+        /// How many events.
+        events: usize,
+        /// How many bytes, encoded.
+        bytes: usize,
+        /// Which limit it is over.
+        problem: String,
+    },
+    /// What a subscription asks for is wrong.
+    #[error("put subscription {name}: {problem}")]
+    BadSubscription {
+        /// Its name.
+        name: TopicName,
+        /// What is wrong, and how to mend it.
+        problem: String,
+    },
+    /// There is no such subscription.
+    #[error("find subscription {key}: there is none")]
+    SubscriptionUnknown {
+        /// What was asked for.
+        key: Box<SubscriptionKey>,
+        /// One of the service's whose name is much alike.
+        nearest: Option<TopicName>,
+    },
+    /// What a pull asks for is over a limit.
+    #[error("pull from {name}: {problem}")]
+    BadPull {
+        /// The subscription.
+        name: TopicName,
+        /// What is wrong, and how to mend it.
+        problem: String,
+    },
+    /// An acknowledgement is wrong; nothing of it was taken.
+    #[error("acknowledge to {name}: {problem}")]
+    BadAck {
+        /// The subscription.
+        name: TopicName,
+        /// What is wrong, and how to mend it.
+        problem: String,
+    },
+    /// The lease has run out or was never given.
+    #[error("acknowledge to {name}: the lease {lease:?} is not held")]
+    LeaseNotHeld {
+        /// The subscription.
+        name: TopicName,
+        /// The lease.
+        lease: String,
+    },
+    /// The cursor points before the oldest event kept.
+    #[error("read events after {after}: the oldest kept is {oldest}")]
+    CursorExpired {
+        /// Where was to be read on.
+        after: u64,
+        /// The oldest sequence kept.
+        oldest: u64,
+    },
+    /// There is no such event in the scope.
+    #[error("find event {sequence} in {scope}: there is none")]
+    EventUnknown {
+        /// Its sequence.
+        sequence: u64,
+        /// Where.
+        scope: Scope,
+    },
+    /// Something stored cannot be understood.
+    #[error("read {what}: {problem}")]
+    Row {
+        /// What it is.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The log did not take events.
+    #[error("{0}")]
+    Append(AppendError),
+    /// The log could not be read.
+    #[error("{0}")]
+    Read(ReadError),
+    /// A key could not be read or written.
+    #[error("{0}")]
+    Kv(KvError),
+    /// The bus is closed.
+    #[error("use the bus: it is closed")]
+    Closed,
+}
+
+impl Error {
+    /// The error's number and HTTP status.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::TopicOwned { .. } => code::TOPIC_OWNED,
+            Self::TopicReserved { .. } => code::NOT_ALLOWED,
+            Self::TopicUnknown { .. } => code::TOPIC_UNKNOWN,
+            Self::BadEvents { .. } => code::EVENT,
+            Self::BadBatch { events: 0, .. } => code::EVENT,
+            Self::BadBatch { .. } | Self::Append(AppendError::TooLarge { .. }) => code::TOO_LARGE,
+            Self::TopicRefused { .. }
+            | Self::BadSubscription { .. }
+            | Self::BadPull { .. }
+            | Self::BadAck { .. } => code::INVALID,
+            Self::SubscriptionUnknown { .. } | Self::EventUnknown { .. } => code::NOT_FOUND,
+            Self::LeaseNotHeld { .. } => code::LEASE,
+            Self::CursorExpired { .. } => code::CURSOR_EXPIRED,
+            Self::Append(AppendError::Full { .. }) => code::DISK_FULL,
+            Self::Append(AppendError::Busy { .. }) => code::TOO_MANY,
+            Self::Kv(KvError::Conflict { .. }) => code::CONFLICT,
+            Self::Append(_) | Self::Closed => code::UNAVAILABLE,
+            Self::Read(ReadError::Closed) | Self::Kv(KvError::Closed) => code::UNAVAILABLE,
+            Self::Read(_) | Self::Kv(_) | Self::Row { .. } => code::INTERNAL,
+        }
+    }
+
+    /// What to try next, when there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::TopicOwned { topic, owner, .. } => Some(format!(
+                "a topic has one publisher; declare a topic of your own in service.yml, or ask {owner} to publish on {topic}"
+            )),
+            Self::TopicReserved { .. } => Some("choose a name that does not begin with hob.".to_owned()),
+            Self::TopicUnknown { topic, nearest, .. } => Some(unknown_topic_hint(topic, nearest.as_ref())),
+            Self::SubscriptionUnknown { key, nearest } => Some(match nearest {
+                Some(nearest) => format!("did you mean {nearest}?"),
+                None => format!("make it: PUT /v1/subscriptions/{} {{\"topics\": [...]}}", key.name),
+            }),
+            Self::BadBatch { events, .. } if *events > 0 => Some("split the batch".to_owned()),
+            Self::LeaseNotHeld { .. } => Some(
+                "pull again: its events are handed out anew; ask for a longer lease, or extend it in time"
+                    .to_owned(),
+            ),
+            Self::CursorExpired { oldest, .. } => Some(format!(
+                "what was in between is gone: forget what was derived from it and read on from {oldest}"
+            )),
+            Self::Append(AppendError::Busy { .. }) => Some("try again in a second".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The single errors that make this one up.
+    pub fn items(&self) -> Vec<ErrorItem> {
+        match self {
+            Self::BadEvents { flaws, .. } => flaws.iter().map(ErrorItem::from).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn unknown_topic_hint(topic: &TopicName, nearest: Option<&TopicName>) -> String {
+    let question = nearest.map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
+    format!(
+        "{question}declare it in service.yml (topics: [{{name: {topic}, kind: notify}}]) and run hob apply, \
+         or PUT /v1/topics/{topic} {{\"kind\": \"notify\"}}"
+    )
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Trimmed { from, oldest } => {
+                Self::CursorExpired { after: from.saturating_sub(1), oldest }
+            }
+            other => Self::Read(other),
+        }
+    }
+}
+
+impl From<KvError> for Error {
+    fn from(error: KvError) -> Self {
+        Self::Kv(error)
+    }
+}
