@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+pub(crate) use order::DISPATCH_AHEAD_MINUTES;
 pub use order::{NewOrder, Order, OrderChange, OrderState, acceptable_minutes};
 pub use restaurant::{Restaurant, RestaurantChange, Ticket};
 pub use rider::{CarriedOrder, Rider, RiderChange, RiderState};

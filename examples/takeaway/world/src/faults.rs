@@ -176,9 +176,5 @@ pub(crate) fn restaurant_luck(seed: u64, scale: f64, day: &Day, id: RestaurantId
     let mut offline = Chance::keyed(seed, "tablet_offline", id);
     let slow_spell = spell(&mut slow, SLOW_RATE, 60.0, 120.0);
     let slow_seconds = if slow_spell.is_some() { slow.seconds_in_minutes(20.0, 45.0) } else { 0 };
-    RestaurantLuck {
-        slow: slow_spell,
-        slow_seconds,
-        offline: spell(&mut offline, TABLET_RATE, 25.0, 60.0),
-    }
+    RestaurantLuck { slow: slow_spell, slow_seconds, offline: spell(&mut offline, TABLET_RATE, 25.0, 60.0) }
 }
