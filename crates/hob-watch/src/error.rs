@@ -1,0 +1,105 @@
+//! Why the watch refused, or failed.
+
+use hob_core::{Code, Scope, code};
+use hob_wire::{Flaw, IssueState};
+
+/// Why the watch refused, or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Rule files are wrong; nothing was changed.
+    #[error("read the rules: {} flaws, the first: {}", flaws.len(), flaws.first().map(ToString::to_string).unwrap_or_default())]
+    BadRules {
+        /// All flaws of all files.
+        flaws: Vec<Flaw>,
+    },
+    /// There is no such scope.
+    #[error("find scope {scope}: hob.yml does not name it")]
+    ScopeUnknown {
+        /// The scope.
+        scope: Scope,
+    },
+    /// There is no such issue, or it ended too long ago.
+    #[error("find issue {id} in {scope}: there is none; resolved issues are kept for a while only")]
+    IssueUnknown {
+        /// Its id.
+        id: String,
+        /// Where it was looked for.
+        scope: Scope,
+    },
+    /// The issue's state does not allow this.
+    #[error("{command} issue {id}: it is {} already{by}", state_word(*state))]
+    IssueState {
+        /// What was asked.
+        command: &'static str,
+        /// The issue.
+        id: String,
+        /// Its state.
+        state: IssueState,
+        /// Who was first: ` by anna`, or nothing.
+        by: String,
+    },
+    /// The command is durable, but the engine has not come to it within the limit.
+    #[error("see issue {id} change within {seconds} s: the rule engine is behind; the command is recorded and will be taken")]
+    Behind {
+        /// The issue.
+        id: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The bus failed.
+    #[error(transparent)]
+    Bus(#[from] hob_bus::Error),
+    /// A checkpoint or a rule text could not be read or written.
+    #[error("{action}: {reason}")]
+    Store {
+        /// What was being done.
+        action: String,
+        /// The store's error.
+        reason: String,
+    },
+    /// The watch is closed.
+    #[error("watch: it is closed")]
+    Closed,
+}
+
+pub(crate) fn state_word(state: IssueState) -> &'static str {
+    match state {
+        IssueState::Open => "open",
+        IssueState::Acknowledged => "acknowledged",
+        IssueState::Resolved => "resolved",
+    }
+}
+
+impl Error {
+    /// The error's number and HTTP status.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::BadRules { .. } => code::RULE,
+            Self::ScopeUnknown { .. } | Self::IssueUnknown { .. } => code::NOT_FOUND,
+            Self::IssueState { .. } => code::ISSUE_STATE,
+            Self::Behind { .. } | Self::Closed => code::UNAVAILABLE,
+            Self::Bus(error) => error.code(),
+            Self::Store { .. } => code::INTERNAL,
+        }
+    }
+
+    /// What to try next, when there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::BadRules { .. } => Some("mend the places named and apply again; nothing was changed".to_owned()),
+            Self::IssueUnknown { .. } => Some("list the issues: GET /v1/issues".to_owned()),
+            Self::Behind { .. } => Some("look at the issue again in a moment".to_owned()),
+            Self::Bus(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// The single errors that make this one up.
+    pub fn items(&self) -> Vec<hob_wire::ErrorItem> {
+        match self {
+            Self::BadRules { flaws } => flaws.iter().map(hob_wire::ErrorItem::from).collect(),
+            Self::Bus(error) => error.items(),
+            _ => Vec::new(),
+        }
+    }
+}
