@@ -29,10 +29,10 @@ pub use log::{
     Tag, TagError, TrimError,
 };
 pub use open::OpenError;
+pub use seek::seek;
 #[doc(hidden)]
 pub use segmented::{Faults, fuzz_decode_block};
 pub use segmented::{LogOptions, SegmentedLog, SyncPolicy};
-pub use seek::seek;
 pub use store::{Store, StoreOptions};
 
 /// A boxed future, so that the traits of this crate can be used as `Arc<dyn _>`.

@@ -313,6 +313,23 @@ mod tests {
     }
 
     #[test]
+    fn the_stored_form_stays_as_it_is() {
+        let record = |tag: &str, time, payload: &'static [u8]| Record {
+            tag: Tag::new(tag).unwrap(),
+            time,
+            payload: Bytes::from_static(payload),
+        };
+        let mut out = Vec::new();
+        let records =
+            [record("orders", 1_700_000_000_000_000, b"{}"), record("a", 1_699_999_999_999_999, b"")];
+        encode(&mut out, &records.iter().collect::<Vec<_>>(), 258, 0xdead_beef, 0x1234_5678);
+        let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
+        let header = "484f426b1a000000783258bb00000200020100000000000000401e18240a0600efbeadde1cb2a4d8";
+        let body = "020161066f72646572730100027b7d0a362b870001009c455647";
+        assert_eq!(hex, format!("{header}{body}{}", "00".repeat(6)));
+    }
+
+    #[test]
     fn a_block_ends_at_its_target_size_but_takes_one_largest_record() {
         let largest =
             Record { tag: Tag::new("t").unwrap(), time: 0, payload: Bytes::from(vec![0; RECORD_BYTES_MAX]) };
