@@ -123,16 +123,12 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// Creates a segment, durable with its name, and opens it for writing.
 pub(super) fn create(directory: &Path, id: LogId, first_seq: u64) -> io::Result<(PathBuf, File)> {
     let path = path(directory, first_seq);
-    let created = private_file().create_new(true).read(true).open(&path).and_then(|mut file| {
-        file.write_all(&header(id, first_seq))?;
-        file.sync_all()?;
-        sync_directory(directory)?;
-        Ok(file)
-    });
-    match created {
-        Ok(file) => Ok((path, file)),
+    let mut file = private_file().create_new(true).read(true).open(&path)?;
+    let written = file.write_all(&header(id, first_seq)).and_then(|()| file.sync_all());
+    match written.and_then(|()| sync_directory(directory)) {
+        Ok(()) => Ok((path, file)),
         Err(error) => {
-            // Only an empty segment can be here: removing it lets the next attempt create it again.
+            // It was made just now and holds no record: removing it lets the next attempt create it again.
             let _ = fs::remove_file(&path);
             Err(error)
         }

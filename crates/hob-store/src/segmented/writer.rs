@@ -73,7 +73,8 @@ impl Writer {
 
     /// Puts the records on disk, behind the last durable block.
     fn write(&mut self, batch: &[Pending]) -> Result<Vec<Written>, Failure> {
-        if self.active.end >= self.options.segment_bytes {
+        let is_empty = self.active.end == SEGMENT_HEADER_BYTES as u64;
+        if self.active.end >= self.options.segment_bytes && !is_empty {
             self.roll()?;
         }
         let records: Vec<&Record> = batch.iter().flat_map(|pending| &pending.records).collect();

@@ -21,6 +21,10 @@ fn disk() -> LogOptions {
     LogOptions { tail_bytes_max: 0, ..memory() }
 }
 
+fn tiny() -> LogOptions {
+    LogOptions { segment_bytes: 0, ..disk() }
+}
+
 fn late() -> LogOptions {
     LogOptions { sync: SyncPolicy::Every(Duration::from_millis(5)), ..memory() }
 }
@@ -198,7 +202,7 @@ macro_rules! promises {
     ($($promise:ident),* $(,)?) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $promise() {
-            for options in [memory(), disk(), late()] {
+            for options in [memory(), disk(), tiny(), late()] {
                 let directory = tempfile::tempdir().unwrap();
                 super::$promise(open(directory.path(), options)).await;
             }
