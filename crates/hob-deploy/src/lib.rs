@@ -1,1 +1,31 @@
-//! Packages, releases, rollouts: which instances of which release are intended where.
+//! Packages, releases, rollouts: which instances of which release are intended where, and which of them take
+//! requests.
+//!
+//! One loop owns all decisions. [`Deploy`] is what others call; `step.rs` decides, without I/O, how one service in one
+//! scope moves from a release to the next; everything that follows (what each node should run, the routing snapshot)
+//! is derived from that state and from what nodes and routers report, so it may be computed again at any time.
+//! Nothing here starts a process or opens a connection. Start at [`Deploy::open`].
+
+mod announce;
+mod compose;
+mod conditions;
+mod declare;
+mod environment;
+mod error;
+mod handle;
+mod model;
+mod nodes;
+mod package;
+mod routers;
+mod rows;
+mod service;
+mod step;
+mod tokens;
+mod view;
+
+pub use announce::{Announce, Silent};
+pub use error::Error;
+pub use handle::{Applied, Deploy, Identity};
+pub use model::{Config, ServiceScope, Timings};
+pub use package::{PackageError, Packed, check, pack};
+pub use service::Service;

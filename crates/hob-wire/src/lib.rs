@@ -22,6 +22,7 @@ mod release;
 mod routing;
 mod sample;
 mod subscription;
+mod summary;
 mod topic;
 pub mod yaml;
 
@@ -38,7 +39,10 @@ pub use issue::{Evidence, Issue, IssueState, Transition};
 pub use live::{FromClient, ToClient};
 pub use node::{InstanceReport, Intended, IntendedInstance, NodeReport, Probe, Shot};
 pub use observation::{Condition, Observation};
-pub use package::{Manifest, PackagedFile};
+pub use package::{
+    Manifest, PACKAGE_FILES_MAX, PACKAGE_LINK_BYTES_MAX, PACKAGE_MANIFEST_BYTES_MAX, PACKAGE_PATH_BYTES_MAX,
+    PACKAGE_UNPACKED_BYTES_MAX, PackagedFile,
+};
 pub use platform::Platform;
 pub use problem::{ErrorItem, Problem};
 pub use record::{Level, Record, RecordBatch, RecordIn, RecordSource};
@@ -46,4 +50,5 @@ pub use release::{Release, ReleaseState, Rollout, RolloutState, RolloutStep};
 pub use routing::{InstanceTraffic, Pool, Route, RouterReport, RoutingSnapshot, Target};
 pub use sample::{Datagram, Point, SampleBatch, Series};
 pub use subscription::{Ack, Batch, CursorAt, Nack, SubscriptionSpec, SubscriptionState};
+pub use summary::{NodeSummary, ServiceState, ServiceSummary};
 pub use topic::{Topic, TopicKind};

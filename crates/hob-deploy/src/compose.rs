@@ -1,0 +1,142 @@
+//! Derives from what was decided what each node should run and how requests are routed.
+
+use std::collections::BTreeMap;
+
+use hob_core::{Name, Scope, Timestamp};
+use hob_wire::{InstanceState, IntendedInstance, Platform, Pool, Probe, Process, Route, Target};
+
+use crate::model::{Member, ReleaseRow, Set, State, WEB};
+use crate::nodes::Nodes;
+use crate::rows::Rows;
+use crate::tokens::Tokens;
+use crate::{Config, ServiceScope, environment};
+
+/// Milliseconds from SIGTERM to SIGKILL.
+const STOP_TIMEOUT_MS: u64 = 10_000;
+
+/// The name of a service's pool in a scope.
+pub(crate) fn pool_name(home: &ServiceScope) -> String {
+    format!("{}.{}.{}", home.service, home.scope.environment, home.scope.tenant)
+}
+
+/// What each node should run.
+pub(crate) fn intended(
+    rows: &Rows,
+    config: &Config,
+    tokens: &Tokens,
+) -> BTreeMap<Name, Vec<IntendedInstance>> {
+    let platform = rows.declarations.as_ref().map(|row| &row.declarations.platform);
+    let mut nodes: BTreeMap<Name, Vec<IntendedInstance>> = BTreeMap::new();
+    for (home, state) in &rows.states {
+        for (number, set) in &state.sets {
+            let Some(release) = rows.releases.get(home).and_then(|releases| releases.get(number)) else {
+                continue;
+            };
+            for member in set.members.iter().filter(|member| !member.stopped) {
+                let Some(node) = &member.node else { continue };
+                let Some(process) = release.descriptor.processes.get(&member.process) else { continue };
+                let own = own_environment(config, platform, tokens, home, release, member);
+                let instance = instance(home, release, member, process, own);
+                nodes.entry(node.clone()).or_default().push(instance);
+            }
+        }
+    }
+    nodes
+}
+
+fn own_environment(
+    config: &Config,
+    platform: Option<&Platform>,
+    tokens: &Tokens,
+    home: &ServiceScope,
+    release: &ReleaseRow,
+    member: &Member,
+) -> BTreeMap<String, String> {
+    environment::of_instance(config, platform, tokens, home, release, &member.id, member.process.as_str())
+}
+
+fn instance(
+    home: &ServiceScope,
+    release: &ReleaseRow,
+    member: &Member,
+    process: &Process,
+    env: BTreeMap<String, String>,
+) -> IntendedInstance {
+    let readiness = release.descriptor.health.readiness.as_ref().filter(|_| process.listens);
+    IntendedInstance {
+        id: member.id.clone(),
+        service: home.service.clone(),
+        process: member.process.clone(),
+        scope: home.scope.clone(),
+        release: release.number,
+        package: release.package,
+        run: process.run.clone(),
+        listens: process.listens,
+        env,
+        readiness: readiness.map(|probe| Probe {
+            http: probe.http.clone(),
+            every_ms: probe.every_ms,
+            timeout_ms: probe.timeout_ms,
+        }),
+        stop_timeout_ms: STOP_TIMEOUT_MS,
+    }
+}
+
+/// The routes of every release in use, and for each the ready instances.
+pub(crate) fn routing(rows: &Rows, nodes: &Nodes, now: Timestamp) -> (Vec<Route>, BTreeMap<String, Pool>) {
+    let default_scope = rows.declarations.as_ref().map(|row| row.declarations.platform.default_scope());
+    let mut homes: Vec<(&ServiceScope, &State)> =
+        rows.states.iter().map(|(home, state)| (home, state.as_ref())).collect();
+    homes.sort_by_key(|(home, _)| (Some(&home.scope) != default_scope.as_ref(), *home));
+    let mut routes: Vec<Route> = Vec::new();
+    let mut pools = BTreeMap::new();
+    for (home, state) in homes {
+        let releases = rows.releases.get(home);
+        let routed = state.routed.and_then(|number| releases?.get(&number));
+        let Some(release) = routed.filter(|release| !release.descriptor.routes.is_empty()) else { continue };
+        let pool = pool_name(home);
+        for spec in &release.descriptor.routes {
+            let host = spec.host.as_deref().map(|host| home.scope.fill(host));
+            let route = Route { host, path: spec.path.clone(), pool: pool.clone() };
+            // Equal routes are refused when they are declared; what is equal only after its scope was filled in
+            // belongs to the default scope, then to the first.
+            let is_taken = routes.iter().any(|other| other.host == route.host && other.path == route.path);
+            if !is_taken {
+                routes.push(route);
+            }
+        }
+        let targets = targets(state, nodes, now);
+        pools.insert(pool, Pool { service: home.service.clone(), scope: home.scope.clone(), targets });
+    }
+    (routes, pools)
+}
+
+/// The instances that take a service's requests. Of an exclusive web process those of the release whose workers run.
+fn targets(state: &State, nodes: &Nodes, now: Timestamp) -> Vec<Target> {
+    let is_exclusive = |set: &Set| set.plan.is_exclusive(&web());
+    let routed = state.routed.and_then(|number| Some((number, state.sets.get(&number)?)));
+    let chosen = match routed {
+        Some((_, set)) if is_exclusive(set) => {
+            state.workers.and_then(|number| Some((number, state.sets.get(&number)?))).or(routed)
+        }
+        _ => routed,
+    };
+    let Some((release, set)) = chosen else { return Vec::new() };
+    let target = |member: &Member| -> Option<Target> {
+        let report = nodes.instance(member.node.as_ref()?, &member.id, now)?;
+        let address = report.address.clone().filter(|_| report.state == InstanceState::Ready)?;
+        Some(Target { instance: member.id.clone(), address, release })
+    };
+    let stays =
+        |member: &&Member| member.process.as_str() == WEB && member.leaving.is_none() && !member.stopped;
+    set.members.iter().filter(stays).filter_map(target).collect()
+}
+
+fn web() -> Name {
+    WEB.parse().expect("web is a name")
+}
+
+/// A scope's place in hosts and environment is filled in where it is needed; this says which scopes exist.
+pub(crate) fn is_declared(platform: &Platform, scope: &Scope) -> bool {
+    platform.environments.contains(&scope.environment) && platform.tenants.contains(&scope.tenant)
+}

@@ -1,0 +1,141 @@
+//! What can go wrong with a deploy, in words that name the subject and the way out.
+
+use hob_core::{Code, Digest, Name, Scope, code};
+use hob_store::{BlobError, KvError};
+use hob_wire::ErrorItem;
+
+use crate::PackageError;
+
+/// Why a call was refused or failed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The declarations contradict themselves.
+    #[error("take the declarations: {} of them are wrong; the first: {}", .0.len(), .0.first().map(|item| format!("{}: {}", item.place, item.detail)).unwrap_or_default())]
+    Declarations(Vec<ErrorItem>),
+    /// Somebody else applied other declarations in between.
+    #[error(
+        "apply the declarations: they are at revision {current} now, not {expected}; read them and apply again"
+    )]
+    DeclarationsChanged {
+        /// The revision that the caller knew.
+        expected: u64,
+        /// The revision now.
+        current: u64,
+    },
+    /// No declarations were applied yet.
+    #[error("find the declarations: none were applied yet; run hob apply first")]
+    NothingDeclared,
+    /// The service is not declared.
+    #[error("find service {0}: it is not declared; name its folder in hob.yml and run hob apply")]
+    UnknownService(Name),
+    /// The scope is not declared.
+    #[error("find scope {0}: hob.yml does not declare this environment and tenant")]
+    UnknownScope(Scope),
+    /// There is no such package.
+    #[error("find package {0}: it was never sent here; send it again")]
+    UnknownPackage(Digest),
+    /// There is no such release.
+    #[error("find release {number} of {service} in {scope}: see hob releases {service}")]
+    UnknownRelease {
+        /// The service.
+        service: Name,
+        /// Where and for whom.
+        scope: Scope,
+        /// The number asked for.
+        number: u64,
+    },
+    /// There is no such instance, or it has no process now.
+    #[error("find instance {0}: no process of it runs; see hob instances")]
+    UnknownInstance(String),
+    /// There is no such rollout.
+    #[error("find rollout {0}: only the newest of a service are kept")]
+    UnknownRollout(String),
+    /// The package belongs to another service.
+    #[error("deploy package {package} as {service}: it is a package of {found}")]
+    ForeignPackage {
+        /// The package.
+        package: Digest,
+        /// The service asked for.
+        service: Name,
+        /// The service that the package names.
+        found: Name,
+    },
+    /// No earlier release is known to have worked.
+    #[error("roll back {service} in {scope}: no earlier release worked here; deploy one instead")]
+    NoRollback {
+        /// The service.
+        service: Name,
+        /// Where and for whom.
+        scope: Scope,
+    },
+    /// The release already takes the requests.
+    #[error("roll back {service} in {scope}: release {number} is in use already")]
+    InUse {
+        /// The service.
+        service: Name,
+        /// Where and for whom.
+        scope: Scope,
+        /// The release.
+        number: u64,
+    },
+    /// The archive is not a package that Hob takes.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// A key could not be read or written.
+    #[error("keep what was decided")]
+    Kv(#[from] KvError),
+    /// A blob could not be read or written.
+    #[error("keep or find a package")]
+    Blob(#[from] BlobError),
+    /// A stored key does not read as what it should be.
+    #[error("read key {key}")]
+    Row {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The key file for instance tokens could not be used.
+    #[error("use {path}: it must be readable and hold 32 bytes; delete it to have a new one made", path = path.display())]
+    KeyFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The loop has ended or is too busy to take a command in time.
+    #[error("reach the deploy loop: Hob is stopping or overloaded; try again")]
+    Unavailable,
+}
+
+impl Error {
+    /// The number and the status with which it leaves the API.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Declarations(_) => code::DECLARATION,
+            Self::DeclarationsChanged { .. } | Self::InUse { .. } => code::CONFLICT,
+            Self::UnknownService(_)
+            | Self::UnknownScope(_)
+            | Self::UnknownPackage(_)
+            | Self::UnknownRelease { .. }
+            | Self::UnknownInstance(_)
+            | Self::UnknownRollout(_)
+            | Self::NothingDeclared => code::NOT_FOUND,
+            Self::ForeignPackage { .. } | Self::Package(_) => code::PACKAGE,
+            Self::NoRollback { .. } => code::NO_ROLLBACK,
+            Self::Blob(BlobError::Full { .. }) => code::DISK_FULL,
+            Self::Blob(_) | Self::Kv(_) | Self::Row { .. } | Self::KeyFile { .. } => code::INTERNAL,
+            Self::Unavailable => code::UNAVAILABLE,
+        }
+    }
+
+    /// Every flaw, when the declarations are wrong.
+    pub fn items(&self) -> &[ErrorItem] {
+        match self {
+            Self::Declarations(items) => items,
+            _ => &[],
+        }
+    }
+}

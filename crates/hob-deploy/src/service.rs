@@ -1,0 +1,432 @@
+//! The loop that owns all decisions: takes a command, decides, stores, derives, tells.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hob_core::limits::REPORT_LEASE;
+use hob_core::{Digest, Id, Name, Timestamp};
+use hob_store::{Blobs, Kv};
+use hob_wire::{
+    Declarations, EventChange, Instance, Intended, Manifest, NodeReport, Rollout, RolloutState,
+    RoutingSnapshot,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::conditions::{self, Conditions};
+use crate::model::{Begin, Fact, Facts, Input, Member, Plan, Set, State};
+use crate::nodes::Nodes;
+use crate::routers::Routers;
+use crate::rows::{self, DeclarationsRow, Rows};
+use crate::step::{self, Action};
+use crate::tokens::Tokens;
+use crate::view::View;
+use crate::{Announce, Applied, Config, Deploy, Error, ServiceScope, compose, declare};
+
+mod release;
+
+/// Commands that may wait for the loop.
+const COMMANDS_MAX: usize = 256;
+/// How often times are looked at when nothing else happens.
+const TICK: Duration = Duration::from_millis(250);
+/// Steps of one service in one turn; a rollout has fewer stages.
+const STEPS_MAX: usize = 16;
+/// Revisions and generations: the upper bits count the starts of Hob, the lower ones the changes since.
+const EPOCH_SHIFT: u32 = 32;
+
+/// What the door asks of the loop.
+pub(crate) enum Command {
+    Apply {
+        declarations: Box<Declarations>,
+        expected: Option<u64>,
+        reply: Reply<Applied>,
+    },
+    Deploy {
+        home: ServiceScope,
+        package: Digest,
+        manifest: Box<Manifest>,
+        overrides: BTreeMap<String, String>,
+        reply: Reply<Rollout>,
+    },
+    Rollback {
+        home: ServiceScope,
+        to: Option<u64>,
+        reply: Reply<Rollout>,
+    },
+    Shoot {
+        instance: String,
+        reply: Reply<()>,
+    },
+    NodeReport {
+        node: Name,
+        report: NodeReport,
+    },
+    RouterReport {
+        router: Name,
+        generation: u64,
+        in_flight: BTreeMap<String, u64>,
+    },
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What loop and door share: the channels on which answers stand.
+pub(crate) struct Doors {
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) tokens: Tokens,
+    pub(crate) view: watch::Sender<Arc<View>>,
+    pub(crate) count: watch::Sender<u64>,
+    pub(crate) routing: watch::Sender<Arc<RoutingSnapshot>>,
+    intended: Mutex<BTreeMap<Name, watch::Sender<Arc<Intended>>>>,
+    first_revision: u64,
+}
+
+impl Doors {
+    pub(crate) fn intended(&self, node: &Name) -> watch::Receiver<Arc<Intended>> {
+        let mut nodes = self.intended.lock().unwrap_or_else(PoisonError::into_inner);
+        let nothing = || Arc::new(Intended { revision: self.first_revision, ..Intended::default() });
+        nodes.entry(node.clone()).or_insert_with(|| watch::Sender::new(nothing())).subscribe()
+    }
+
+    fn publish_intended(&self, node: &Name, intended: &Arc<Intended>) {
+        let mut nodes = self.intended.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = nodes.entry(node.clone()).or_insert_with(|| watch::Sender::new(Arc::clone(intended)));
+        sender.send_if_modified(|known| {
+            let differs = known.revision != intended.revision;
+            if differs {
+                *known = Arc::clone(intended);
+            }
+            differs
+        });
+    }
+}
+
+/// The loop behind [`Deploy`].
+pub struct Service {
+    config: Config,
+    kv: Arc<dyn Kv>,
+    announce: Arc<dyn Announce>,
+    doors: Arc<Doors>,
+    commands: mpsc::Receiver<Command>,
+    rows: Rows,
+    nodes: Nodes,
+    routers: Routers,
+    conditions: Conditions,
+    started: Timestamp,
+    /// What was last told of each instance and of each newest rollout.
+    told_instances: BTreeMap<String, Instance>,
+    told_rollouts: BTreeMap<String, RolloutState>,
+    /// Whether states or declarations changed since what nodes should run was last derived.
+    is_stale: bool,
+}
+
+impl Service {
+    pub(crate) async fn open(
+        config: Config,
+        tokens: Tokens,
+        kv: Arc<dyn Kv>,
+        blobs: Arc<dyn Blobs>,
+        announce: Arc<dyn Announce>,
+    ) -> Result<(Deploy, Self), Error> {
+        let first = rows::next_epoch(kv.as_ref()).await? << EPOCH_SHIFT;
+        let mut rows = rows::load(kv.as_ref()).await?;
+        let now = config.clock.now();
+        for state in rows.states.values_mut() {
+            *state = Arc::new(step::resume(State::clone(state), &config.timings, now));
+        }
+        let routers = Routers::new(first, now);
+        let doors = Arc::new(Doors {
+            blobs,
+            tokens,
+            view: watch::Sender::new(Arc::new(View::default())),
+            count: watch::Sender::new(0),
+            routing: watch::Sender::new(routers.snapshot()),
+            intended: Mutex::new(BTreeMap::new()),
+            first_revision: first,
+        });
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let mut service = Self {
+            config,
+            kv,
+            announce,
+            doors: Arc::clone(&doors),
+            commands,
+            rows,
+            nodes: Nodes::new(first),
+            routers,
+            conditions: Conditions::default(),
+            started: now,
+            told_instances: BTreeMap::new(),
+            told_rollouts: BTreeMap::new(),
+            is_stale: true,
+        };
+        service.derive(now);
+        service.publish(now);
+        Ok((Deploy { doors, commands: sender }, service))
+    }
+
+    /// Runs until `shutdown` resolves. Everything that was answered is stored.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.take(command).await,
+                    None => return,
+                },
+                _ = tick.tick() => {}
+            }
+            self.converge().await;
+            let now = self.now();
+            self.publish(now);
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.config.clock.now()
+    }
+
+    /// An answer that nobody waits for any more is dropped: what was asked is done all the same.
+    async fn take(&mut self, command: Command) {
+        match command {
+            Command::Apply { declarations, expected, reply } => {
+                let answer = self.apply(*declarations, expected).await;
+                let _ = reply.send(answer);
+            }
+            Command::Deploy { home, package, manifest, overrides, reply } => {
+                let answer = self.deploy(home, package, *manifest, overrides).await;
+                let _ = reply.send(answer);
+            }
+            Command::Rollback { home, to, reply } => {
+                let answer = self.rollback(home, to).await;
+                let _ = reply.send(answer);
+            }
+            Command::Shoot { instance, reply } => {
+                let is_known = self.nodes.shoot(&instance);
+                let _ = reply.send(if is_known { Ok(()) } else { Err(Error::UnknownInstance(instance)) });
+            }
+            Command::NodeReport { node, report } => {
+                let now = self.now();
+                self.nodes.report(&node, report, now);
+            }
+            Command::RouterReport { router, generation, in_flight } => {
+                let now = self.now();
+                self.routers.report(router, generation, in_flight, now);
+            }
+        }
+    }
+
+    async fn apply(&mut self, declarations: Declarations, expected: Option<u64>) -> Result<Applied, Error> {
+        declare::validate(&declarations)?;
+        let known = self.rows.declarations.as_ref();
+        let current = known.map_or(0, |row| row.revision);
+        if let Some(expected) = expected.filter(|expected| *expected != current) {
+            return Err(Error::DeclarationsChanged { expected, current });
+        }
+        let changes = declare::differences(known.map(|row| row.declarations.as_ref()), &declarations);
+        if known.is_some_and(|row| *row.declarations == declarations) {
+            return Ok(Applied { revision: current, changes });
+        }
+        let row = DeclarationsRow { revision: current + 1, declarations: Arc::new(declarations) };
+        rows::put_declarations(self.kv.as_ref(), &row).await?;
+        let revision = row.revision;
+        self.rows.declarations = Some(row);
+        self.is_stale = true;
+        self.derive(self.now());
+        Ok(Applied { revision, changes })
+    }
+
+    async fn rollback(&mut self, home: ServiceScope, to: Option<u64>) -> Result<Rollout, Error> {
+        let ServiceScope { service, scope } = home.clone();
+        let state = self.rows.states.get(&home).cloned().unwrap_or_default();
+        let Some(number) = to.or_else(|| step::rollback_target(&state)) else {
+            return Err(Error::NoRollback { service, scope });
+        };
+        let releases = self.rows.releases.get(&home);
+        let Some(release) = releases.and_then(|releases| releases.get(&number)) else {
+            return Err(Error::UnknownRelease { service, scope, number });
+        };
+        if state.routed == Some(number) && state.active.is_none() {
+            return Err(Error::InUse { service, scope, number });
+        }
+        let plan = Plan::of(&release.descriptor);
+        let rollout = Begin { id: self.rollout_id(), home: home.clone(), to: number };
+        self.begin(&home, Input::Rollback { rollout, plan }).await
+    }
+
+    fn rollout_id(&self) -> String {
+        Id::generate(self.now())
+    }
+
+    /// Takes the step with which a rollout begins.
+    async fn begin(&mut self, home: &ServiceScope, input: Input<'_>) -> Result<Rollout, Error> {
+        self.step(home, input).await?;
+        let newest = self.rows.states.get(home).and_then(|state| state.rollouts.last());
+        Ok(newest.expect("a rollout just began").clone())
+    }
+
+    /// Takes steps until nothing changes any more: first those of a service, then what follows for nodes and routers.
+    async fn converge(&mut self) {
+        self.derive(self.now());
+        for home in self.homes() {
+            if let Err(error) = self.converge_home(&home).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(service = %home, error, "a decision could not be stored; it is tried again");
+            }
+        }
+    }
+
+    async fn converge_home(&mut self, home: &ServiceScope) -> Result<(), Error> {
+        if !self.is_declared(home) {
+            self.step(home, Input::Retire).await?;
+        }
+        for _ in 0..STEPS_MAX {
+            let facts = self.facts(home);
+            if !self.step(home, Input::Observe(&facts)).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_declared(&self, home: &ServiceScope) -> bool {
+        self.rows.declarations.as_ref().is_none_or(|row| {
+            let is_known = row.declarations.services.contains_key(&home.service);
+            is_known && compose::is_declared(&row.declarations.platform, &home.scope)
+        })
+    }
+
+    fn homes(&self) -> Vec<ServiceScope> {
+        self.rows.states.keys().cloned().collect()
+    }
+
+    /// Decides, stores, and only then lets it be seen. Says whether anything changed.
+    async fn step(&mut self, home: &ServiceScope, input: Input<'_>) -> Result<bool, Error> {
+        let now = self.now();
+        let known = self.rows.states.get(home).cloned().unwrap_or_default();
+        let (next, actions) = step::step(State::clone(&known), input, &self.config.timings, now);
+        if next == *known {
+            return Ok(false);
+        }
+        rows::put_state(self.kv.as_ref(), home, &next).await?;
+        self.rows.states.insert(home.clone(), Arc::new(next));
+        self.is_stale = true;
+        self.derive(now);
+        for action in actions {
+            let condition = match action {
+                Action::TellFailed(why) => conditions::rollout_failed(home, true, why),
+                Action::TellComplete => conditions::rollout_failed(home, false, "it is complete".to_owned()),
+            };
+            self.announce.condition(condition);
+        }
+        Ok(true)
+    }
+
+    /// What nodes and routers report of one service in one scope.
+    fn facts(&self, home: &ServiceScope) -> Facts {
+        let now = self.now();
+        let settled = now.since(self.started) >= REPORT_LEASE;
+        let nodes = self.nodes.live(now);
+        let mut facts = Facts {
+            settled,
+            acknowledged: self.routers.has_acknowledged(&compose::pool_name(home), now),
+            ..Facts::default()
+        };
+        let sets = self.rows.states.get(home).map(|state| &state.sets);
+        for set in sets.into_iter().flat_map(|sets| sets.values()) {
+            for member in &set.members {
+                let is_lost = member.node.as_ref().is_some_and(|node| settled && !nodes.contains(node));
+                facts.instances.insert(member.id.clone(), self.fact(set, member, is_lost, now));
+            }
+        }
+        facts.nodes = nodes;
+        facts
+    }
+
+    fn fact(&self, set: &Set, member: &Member, is_lost: bool, now: Timestamp) -> Fact {
+        let clear = self.routers.is_clear(&member.id, now);
+        let Some(node) = &member.node else { return Fact { clear, gone: true, ..Fact::default() } };
+        let report = self.nodes.instance(node, &member.id, now);
+        let may_be_forgotten = is_lost && !set.plan.is_exclusive(&member.process);
+        Fact {
+            state: report.map(|report| report.state),
+            restarts: report.map_or(0, |report| report.restarts),
+            reason: report.and_then(|report| report.reason.clone()),
+            clear,
+            gone: may_be_forgotten || self.nodes.is_gone(node, &member.id, now),
+        }
+    }
+
+    /// Gives nodes and routers what follows from the decisions and the reports.
+    fn derive(&mut self, now: Timestamp) {
+        if std::mem::take(&mut self.is_stale) {
+            self.nodes.intend(compose::intended(&self.rows, &self.config, &self.doors.tokens));
+        }
+        for (node, intended) in self.nodes.intended() {
+            self.doors.publish_intended(node, intended);
+        }
+        let (routes, pools) = compose::routing(&self.rows, &self.nodes, now);
+        if self.routers.publish(routes, pools) {
+            self.doors.routing.send_replace(self.routers.snapshot());
+        }
+    }
+
+    /// Shows and tells what is new.
+    fn publish(&mut self, now: Timestamp) {
+        let view = View::new(&self.rows, &self.nodes, self.routers.live_names(now), now);
+        let is_known = |id: &str| view.all_instances().contains_key(id);
+        self.nodes.forget(is_known, now);
+        self.routers.forget(is_known, now);
+        let mut told = self.conditions.instances(view.all_instances(), now);
+        told.extend(self.conditions.nodes(&view.nodes));
+        told.into_iter().for_each(|condition| self.announce.condition(condition));
+        let instances = self.tell_instances(&view);
+        let rollouts = self.tell_rollouts(&view);
+        let is_new = instances || rollouts || view.differs(&self.doors.view.borrow());
+        self.doors.view.send_replace(Arc::new(view));
+        if is_new {
+            self.doors.count.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn tell_instances(&mut self, view: &View) -> bool {
+        let mut is_new = false;
+        for (id, instance) in view.all_instances() {
+            let change = match self.told_instances.get(id) {
+                None => EventChange::Create,
+                Some(known) if known != instance => EventChange::Update,
+                Some(_) => continue,
+            };
+            is_new = true;
+            self.announce.instance_changed(instance, change);
+            self.told_instances.insert(id.clone(), instance.clone());
+        }
+        let gone = self.told_instances.extract_if(.., |id, _| !view.all_instances().contains_key(id));
+        for (_, instance) in gone {
+            is_new = true;
+            self.announce.instance_changed(&instance, EventChange::Delete);
+        }
+        is_new
+    }
+
+    /// Only the newest rollout of a service changes, and the one that it superseded a moment ago.
+    fn tell_rollouts(&mut self, view: &View) -> bool {
+        let mut is_new = false;
+        for rollout in view.recent_rollouts() {
+            let change = match self.told_rollouts.insert(rollout.id.clone(), rollout.state) {
+                None => EventChange::Create,
+                Some(known) if known != rollout.state => EventChange::Update,
+                Some(_) => continue,
+            };
+            is_new = true;
+            self.announce.rollout_changed(rollout, change);
+        }
+        let recent: Vec<&String> = view.recent_rollouts().map(|rollout| &rollout.id).collect();
+        self.told_rollouts.retain(|id, _| recent.contains(&id));
+        is_new
+    }
+}
