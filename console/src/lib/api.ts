@@ -1,0 +1,90 @@
+// Calls to the HTTP API: the token, the scope, and errors as problems.
+
+import { nav } from './nav.svelte';
+import { session } from './session.svelte';
+import type { ProblemBody } from './types';
+
+const TIMEOUT = 15_000;
+
+/** An answer that was no success, or none at all (status 0). */
+export class Problem extends Error {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly hint: string;
+  readonly code: string;
+  readonly requestId: string;
+
+  constructor(body: ProblemBody) {
+    super(body.detail || body.title);
+    this.status = body.status;
+    this.title = body.title;
+    this.detail = [body.detail ?? '', ...(body.errors ?? []).map((each) => `${each.where}: ${each.detail}`)]
+      .filter((line) => line !== '' && line !== body.title)
+      .join('\n');
+    this.hint = body.hint ?? '';
+    this.code = body.code ?? '';
+    this.requestId = body.request_id ?? '';
+  }
+
+  static from(error: unknown): Problem {
+    if (error instanceof Problem) return error;
+    const timedOut = error instanceof DOMException && error.name === 'TimeoutError';
+    return new Problem({
+      status: 0,
+      title: timedOut ? 'Hob did not answer in time' : 'Hob cannot be reached',
+      detail: timedOut ? `No answer within ${TIMEOUT / 1000} seconds.` : 'The connection was refused or broke off.',
+    });
+  }
+}
+
+type Parameters = Record<string, string | number | undefined>;
+
+function address(path: string, parameters: Parameters): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries({ ...nav.scope, ...parameters })) {
+    if (value !== undefined && value !== '') query.set(name, String(value));
+  }
+  const text = query.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const requestId = response.headers.get('x-request-id') ?? undefined;
+  const fallback = { status: response.status, title: response.statusText || `Status ${response.status}`, request_id: requestId };
+  if (!(response.headers.get('content-type') ?? '').includes('json')) return new Problem(fallback);
+  const body = (await response.json().catch(() => ({}))) as Partial<ProblemBody>;
+  return new Problem({ ...fallback, ...body, request_id: body.request_id ?? requestId });
+}
+
+async function call<T>(method: string, path: string, parameters: Parameters, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const token = session.token;
+  const headers: Record<string, string> = { accept: 'application/hal+json, application/json', authorization: `Bearer ${token}` };
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  const limit = AbortSignal.timeout(TIMEOUT);
+  let response: Response;
+  try {
+    response = await fetch(address(path, parameters), {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      cache: 'no-store',
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw Problem.from(error);
+  }
+  if (response.status === 401) session.refuse(token);
+  if (!response.ok) throw await problemOf(response);
+  if (response.status === 204 || response.headers.get('content-length') === '0') return undefined as T;
+  const text = await response.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+export const get = <T>(path: string, parameters: Parameters = {}, signal?: AbortSignal): Promise<T> =>
+  call<T>('GET', path, parameters, undefined, signal);
+
+export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>('POST', path, {}, body);
+
+export const segment = encodeURIComponent;
