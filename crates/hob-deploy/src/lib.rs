@@ -22,6 +22,7 @@ mod service;
 mod step;
 mod tokens;
 mod view;
+mod world;
 
 pub use announce::{Announce, Silent};
 pub use error::Error;

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hob_core::limits::REPORT_LEASE;
 use hob_core::{Digest, Id, Name, Timestamp};
 use hob_store::{Blobs, Kv};
 use hob_wire::{
@@ -15,14 +14,13 @@ use hob_wire::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::conditions::{self, Conditions};
-use crate::model::{Begin, Fact, Facts, Input, Member, Plan, Set, State};
-use crate::nodes::Nodes;
-use crate::routers::Routers;
-use crate::rows::{self, DeclarationsRow, Rows};
+use crate::model::{Begin, Input, Plan};
+use crate::rows::{self, DeclarationsRow};
 use crate::step::{self, Action};
 use crate::tokens::Tokens;
 use crate::view::View;
-use crate::{Announce, Applied, Config, Deploy, Error, ServiceScope, compose, declare};
+use crate::world::World;
+use crate::{Announce, Applied, Config, Deploy, Error, ServiceScope, declare};
 
 mod release;
 
@@ -109,16 +107,11 @@ pub struct Service {
     announce: Arc<dyn Announce>,
     doors: Arc<Doors>,
     commands: mpsc::Receiver<Command>,
-    rows: Rows,
-    nodes: Nodes,
-    routers: Routers,
+    world: World,
     conditions: Conditions,
-    started: Timestamp,
     /// What was last told of each instance and of each newest rollout.
     told_instances: BTreeMap<String, Instance>,
     told_rollouts: BTreeMap<String, RolloutState>,
-    /// Whether states or declarations changed since what nodes should run was last derived.
-    is_stale: bool,
 }
 
 impl Service {
@@ -130,18 +123,15 @@ impl Service {
         announce: Arc<dyn Announce>,
     ) -> Result<(Deploy, Self), Error> {
         let first = rows::next_epoch(kv.as_ref()).await? << EPOCH_SHIFT;
-        let mut rows = rows::load(kv.as_ref()).await?;
+        let rows = rows::load(kv.as_ref()).await?;
         let now = config.clock.now();
-        for state in rows.states.values_mut() {
-            *state = Arc::new(step::resume(State::clone(state), &config.timings, now));
-        }
-        let routers = Routers::new(first, now);
+        let world = World::new(rows, first, &config.timings, now);
         let doors = Arc::new(Doors {
             blobs,
             tokens,
             view: watch::Sender::new(Arc::new(View::default())),
             count: watch::Sender::new(0),
-            routing: watch::Sender::new(routers.snapshot()),
+            routing: watch::Sender::new(world.routers.snapshot()),
             intended: Mutex::new(BTreeMap::new()),
             first_revision: first,
         });
@@ -152,14 +142,10 @@ impl Service {
             announce,
             doors: Arc::clone(&doors),
             commands,
-            rows,
-            nodes: Nodes::new(first),
-            routers,
+            world,
             conditions: Conditions::default(),
-            started: now,
             told_instances: BTreeMap::new(),
             told_rollouts: BTreeMap::new(),
-            is_stale: true,
         };
         service.derive(now);
         service.publish(now);
@@ -206,23 +192,23 @@ impl Service {
                 let _ = reply.send(answer);
             }
             Command::Shoot { instance, reply } => {
-                let is_known = self.nodes.shoot(&instance);
+                let is_known = self.world.nodes.shoot(&instance);
                 let _ = reply.send(if is_known { Ok(()) } else { Err(Error::UnknownInstance(instance)) });
             }
             Command::NodeReport { node, report } => {
                 let now = self.now();
-                self.nodes.report(&node, report, now);
+                self.world.nodes.report(&node, report, now);
             }
             Command::RouterReport { router, generation, in_flight } => {
                 let now = self.now();
-                self.routers.report(router, generation, in_flight, now);
+                self.world.routers.report(router, generation, in_flight, now);
             }
         }
     }
 
     async fn apply(&mut self, declarations: Declarations, expected: Option<u64>) -> Result<Applied, Error> {
         declare::validate(&declarations)?;
-        let known = self.rows.declarations.as_ref();
+        let known = self.world.rows.declarations.as_ref();
         let current = known.map_or(0, |row| row.revision);
         if let Some(expected) = expected.filter(|expected| *expected != current) {
             return Err(Error::DeclarationsChanged { expected, current });
@@ -234,19 +220,19 @@ impl Service {
         let row = DeclarationsRow { revision: current + 1, declarations: Arc::new(declarations) };
         rows::put_declarations(self.kv.as_ref(), &row).await?;
         let revision = row.revision;
-        self.rows.declarations = Some(row);
-        self.is_stale = true;
+        self.world.rows.declarations = Some(row);
+        self.world.redeclare();
         self.derive(self.now());
         Ok(Applied { revision, changes })
     }
 
     async fn rollback(&mut self, home: ServiceScope, to: Option<u64>) -> Result<Rollout, Error> {
         let ServiceScope { service, scope } = home.clone();
-        let state = self.rows.states.get(&home).cloned().unwrap_or_default();
+        let state = self.world.rows.states.get(&home).cloned().unwrap_or_default();
         let Some(number) = to.or_else(|| step::rollback_target(&state)) else {
             return Err(Error::NoRollback { service, scope });
         };
-        let releases = self.rows.releases.get(&home);
+        let releases = self.world.rows.releases.get(&home);
         let Some(release) = releases.and_then(|releases| releases.get(&number)) else {
             return Err(Error::UnknownRelease { service, scope, number });
         };
@@ -265,7 +251,7 @@ impl Service {
     /// Takes the step with which a rollout begins.
     async fn begin(&mut self, home: &ServiceScope, input: Input<'_>) -> Result<Rollout, Error> {
         self.step(home, input).await?;
-        let newest = self.rows.states.get(home).and_then(|state| state.rollouts.last());
+        let newest = self.world.rows.states.get(home).and_then(|state| state.rollouts.last());
         Ok(newest.expect("a rollout just began").clone())
     }
 
@@ -281,11 +267,11 @@ impl Service {
     }
 
     async fn converge_home(&mut self, home: &ServiceScope) -> Result<(), Error> {
-        if !self.is_declared(home) {
+        if !self.world.is_declared(home) {
             self.step(home, Input::Retire).await?;
         }
         for _ in 0..STEPS_MAX {
-            let facts = self.facts(home);
+            let facts = self.world.facts(home, self.now());
             if !self.step(home, Input::Observe(&facts)).await? {
                 break;
             }
@@ -293,28 +279,18 @@ impl Service {
         Ok(())
     }
 
-    fn is_declared(&self, home: &ServiceScope) -> bool {
-        self.rows.declarations.as_ref().is_none_or(|row| {
-            let is_known = row.declarations.services.contains_key(&home.service);
-            is_known && compose::is_declared(&row.declarations.platform, &home.scope)
-        })
-    }
-
     fn homes(&self) -> Vec<ServiceScope> {
-        self.rows.states.keys().cloned().collect()
+        self.world.rows.states.keys().cloned().collect()
     }
 
     /// Decides, stores, and only then lets it be seen. Says whether anything changed.
     async fn step(&mut self, home: &ServiceScope, input: Input<'_>) -> Result<bool, Error> {
         let now = self.now();
-        let known = self.rows.states.get(home).cloned().unwrap_or_default();
-        let (next, actions) = step::step(State::clone(&known), input, &self.config.timings, now);
-        if next == *known {
+        let Some((next, actions)) = self.world.decide(home, input, &self.config.timings, now) else {
             return Ok(false);
-        }
+        };
         rows::put_state(self.kv.as_ref(), home, &next).await?;
-        self.rows.states.insert(home.clone(), Arc::new(next));
-        self.is_stale = true;
+        self.world.accept(home, next);
         self.derive(now);
         for action in actions {
             let condition = match action {
@@ -326,61 +302,23 @@ impl Service {
         Ok(true)
     }
 
-    /// What nodes and routers report of one service in one scope.
-    fn facts(&self, home: &ServiceScope) -> Facts {
-        let now = self.now();
-        let settled = now.since(self.started) >= REPORT_LEASE;
-        let nodes = self.nodes.live(now);
-        let mut facts = Facts {
-            settled,
-            acknowledged: self.routers.has_acknowledged(&compose::pool_name(home), now),
-            ..Facts::default()
-        };
-        let sets = self.rows.states.get(home).map(|state| &state.sets);
-        for set in sets.into_iter().flat_map(|sets| sets.values()) {
-            for member in &set.members {
-                let is_lost = member.node.as_ref().is_some_and(|node| settled && !nodes.contains(node));
-                facts.instances.insert(member.id.clone(), self.fact(set, member, is_lost, now));
-            }
-        }
-        facts.nodes = nodes;
-        facts
-    }
-
-    fn fact(&self, set: &Set, member: &Member, is_lost: bool, now: Timestamp) -> Fact {
-        let clear = self.routers.is_clear(&member.id, now);
-        let Some(node) = &member.node else { return Fact { clear, gone: true, ..Fact::default() } };
-        let report = self.nodes.instance(node, &member.id, now);
-        let may_be_forgotten = is_lost && !set.plan.is_exclusive(&member.process);
-        Fact {
-            state: report.map(|report| report.state),
-            restarts: report.map_or(0, |report| report.restarts),
-            reason: report.and_then(|report| report.reason.clone()),
-            clear,
-            gone: may_be_forgotten || self.nodes.is_gone(node, &member.id, now),
-        }
-    }
-
     /// Gives nodes and routers what follows from the decisions and the reports.
     fn derive(&mut self, now: Timestamp) {
-        if std::mem::take(&mut self.is_stale) {
-            self.nodes.intend(compose::intended(&self.rows, &self.config, &self.doors.tokens));
-        }
-        for (node, intended) in self.nodes.intended() {
+        let has_new_routes = self.world.derive(&self.config, &self.doors.tokens, now);
+        for (node, intended) in self.world.nodes.intended() {
             self.doors.publish_intended(node, intended);
         }
-        let (routes, pools) = compose::routing(&self.rows, &self.nodes, now);
-        if self.routers.publish(routes, pools) {
-            self.doors.routing.send_replace(self.routers.snapshot());
+        if has_new_routes {
+            self.doors.routing.send_replace(self.world.routers.snapshot());
         }
     }
 
     /// Shows and tells what is new.
     fn publish(&mut self, now: Timestamp) {
-        let view = View::new(&self.rows, &self.nodes, self.routers.live_names(now), now);
+        let view = View::new(&self.world.rows, &self.world.nodes, self.world.routers.live_names(now), now);
         let is_known = |id: &str| view.all_instances().contains_key(id);
-        self.nodes.forget(is_known, now);
-        self.routers.forget(is_known, now);
+        self.world.nodes.forget(is_known, now);
+        self.world.routers.forget(is_known, now);
         let mut told = self.conditions.instances(view.all_instances(), now);
         told.extend(self.conditions.nodes(&view.nodes));
         told.into_iter().for_each(|condition| self.announce.condition(condition));

@@ -22,7 +22,7 @@ impl Service {
         if manifest.name != home.service {
             return Err(Error::ForeignPackage { package, service: home.service, found: manifest.name });
         }
-        let known = self.rows.declarations.as_ref().ok_or(Error::NothingDeclared)?;
+        let known = self.world.rows.declarations.as_ref().ok_or(Error::NothingDeclared)?;
         let mut declarations = Declarations::clone(&known.declarations);
         if !declarations.services.contains_key(&home.service) {
             return Err(Error::UnknownService(home.service));
@@ -36,7 +36,7 @@ impl Service {
         declare::validate(&declarations)?;
 
         let (env, config) = environment::resolve(&descriptor, overrides);
-        let releases = self.rows.releases.get(&home);
+        let releases = self.world.rows.releases.get(&home);
         let newest = releases.and_then(|releases| releases.keys().next_back()).copied().unwrap_or(0);
         let plan = Plan::of(&descriptor);
         let created = self.now();
@@ -44,7 +44,7 @@ impl Service {
         let release = ReleaseRow { number: newest + 1, package, config, git, created, descriptor, env };
         rows::put_release(self.kv.as_ref(), &home, &release).await?;
         let rollout = Begin { id: self.rollout_id(), home: home.clone(), to: release.number };
-        self.rows.releases.entry(home.clone()).or_default().insert(release.number, release.into());
+        self.world.rows.releases.entry(home.clone()).or_default().insert(release.number, release.into());
         self.begin(&home, Input::Deploy { rollout, plan }).await
     }
 }

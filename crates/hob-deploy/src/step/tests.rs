@@ -1,1 +1,1 @@
-//! Tests.
+//! Single walks of the rollout machine, told step by step.
