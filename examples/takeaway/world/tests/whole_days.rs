@@ -37,7 +37,7 @@ fn a_generated_day_is_busy_and_ends_with_every_order_delivered_or_cancelled() {
     let (city, _) = run(&day, 1, 1.0);
     check_ended(&city, 600);
     let figures = city.world.figures();
-    assert!(figures.unacceptable * 100 <= 600 * 12, "{figures:?}");
+    assert!(figures.unacceptable * 100 <= 600 * 8, "{figures:?}");
     assert!(figures.late >= 6, "{figures:?}");
     assert_eq!(
         city.world.now().seconds_since(city.world.starts_at()) / STEP_SECONDS,

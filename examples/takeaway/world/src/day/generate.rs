@@ -13,8 +13,8 @@ const CLOSES_MINUTE: f64 = 1380.0;
 /// Where the city's centre is, in metres east and north.
 const CENTRE_METRES: f64 = 8000.0;
 /// How far restaurants lie from the centre, and customers from their restaurant, as standard deviations in metres.
-const RESTAURANT_SPREAD_METRES: f64 = 2000.0;
-const CUSTOMER_SPREAD_METRES: f64 = 1700.0;
+const RESTAURANT_SPREAD_METRES: f64 = 1700.0;
+const CUSTOMER_SPREAD_METRES: f64 = 1500.0;
 
 /// How large a day to make up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct GenerateOptions {
 
 impl Default for GenerateOptions {
     fn default() -> Self {
-        Self { orders: 600, restaurants: 70, riders: 60 }
+        Self { orders: 600, restaurants: 70, riders: 66 }
     }
 }
 
@@ -38,11 +38,11 @@ fn near(chance: &mut Chance, centre: (f64, f64), spread: f64) -> Point {
     Point { x: coordinate(centre.0).round() as i64, y: coordinate(centre.1).round() as i64 }
 }
 
-/// When an order comes: a third at lunch, half at dinner, the rest at any time.
+/// When an order comes: a third at lunch, almost half at dinner, the rest at any time.
 fn placed_minute(chance: &mut Chance) -> i64 {
     let minute = match chance.unit() {
-        part if part < 0.33 => 755.0 + chance.gaussian() * 50.0,
-        part if part < 0.83 => 1125.0 + chance.gaussian() * 70.0,
+        part if part < 0.33 => 755.0 + chance.gaussian() * 60.0,
+        part if part < 0.80 => 1125.0 + chance.gaussian() * 85.0,
         _ => chance.uniform(OPENS_MINUTE, CLOSES_MINUTE),
     };
     minute.clamp(OPENS_MINUTE, CLOSES_MINUTE).round() as i64
