@@ -1,0 +1,114 @@
+//! The outbox on a real file, with relays that share it and a bus that fails.
+
+use hob_sdk::axum::http::StatusCode;
+use hob_sdk::wire::Draft;
+use hob_sdk::{Database, Outbox, OutboxError, RequestContext};
+
+use crate::bus::{Bus, until};
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS thing (name TEXT PRIMARY KEY)";
+
+fn draft(bus: &Bus, name: &str, kind: &str) -> Draft {
+    let draft = serde_json::json!({ "topic": "things", "type": kind, "href": bus.href(name) });
+    serde_json::from_value(draft).unwrap()
+}
+
+async fn add(database: &Database, draft: Draft, fail: bool) -> Result<(), OutboxError> {
+    let name = draft.notice.href.clone().unwrap();
+    database
+        .write(move |transaction| {
+            transaction.execute("INSERT INTO thing (name) VALUES (?1)", [&name])?;
+            Outbox::enqueue(transaction, draft)?;
+            if fail { Err(OutboxError::Cut) } else { Ok(()) }
+        })
+        .await
+}
+
+async fn open(path: &std::path::Path) -> (Database, Outbox) {
+    let database = Database::open(path.join("things.sqlite"), SCHEMA).await.unwrap();
+    let outbox = Outbox::open(&database).await.unwrap();
+    (database, outbox)
+}
+
+#[tokio::test]
+async fn a_notice_leaves_with_its_change_and_never_without() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    let context = RequestContext { request_id: "r1".to_owned(), traceparent: None };
+    context.scope(add(&database, draft(&bus, "t1", "create"), false)).await.unwrap();
+    add(&database, draft(&bus, "t2", "create"), true).await.unwrap_err();
+    add(&database, draft(&bus, "t3", "create"), false).await.unwrap();
+    until("both are posted", async || bus.hrefs() == [bus.href("t1"), bus.href("t3")]).await;
+    assert_eq!(bus.shared.events.lock().unwrap()[0].requestid.as_deref(), Some("r1"));
+    until("the outbox is empty", async || outbox.waiting().await.unwrap() == 0).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn two_instances_share_a_file_and_the_order_is_kept() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (first, outbox) = open(folder.path()).await;
+    let (second, other_outbox) = open(folder.path()).await;
+    let (relay, other_relay) = (
+        outbox.relay(&bus.client(), &bus.config(folder.path())),
+        other_outbox.relay(&bus.client(), &bus.config(folder.path())),
+    );
+    let mut expected = Vec::new();
+    for number in 0..40 {
+        let database = if number % 2 == 0 { &first } else { &second };
+        add(database, draft(&bus, &format!("t{number}"), "create"), false).await.unwrap();
+        expected.push(bus.href(&format!("t{number}")));
+    }
+    until("all are posted", async || bus.hrefs().len() == 40).await;
+    assert_eq!(bus.hrefs(), expected);
+    // Whoever holds the lease gives it back, and the other one goes on.
+    relay.stop().await;
+    add(&first, draft(&bus, "t40", "create"), false).await.unwrap();
+    until("the other relay goes on", async || bus.hrefs().len() == 41).await;
+    drop(other_relay);
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_hob_is_away_and_nothing_is_told_twice() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    *bus.shared.refuse.lock().unwrap() = Some(StatusCode::SERVICE_UNAVAILABLE);
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    add(&database, draft(&bus, "t1", "create"), false).await.unwrap();
+    until("it was tried", async || !bus.shared.posts.lock().unwrap().is_empty()).await;
+    // The process dies with the row still there; what it may already have posted is known by its id.
+    drop(relay);
+    assert_eq!(outbox.waiting().await.unwrap(), 1);
+    *bus.shared.refuse.lock().unwrap() = None;
+    drop((database, outbox));
+    let (_, outbox) = open(folder.path()).await;
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    until("it is posted", async || bus.hrefs() == [bus.href("t1")]).await;
+    relay.stop().await;
+    let id = bus.shared.events.lock().unwrap()[0].id.clone();
+    assert!(id.ends_with("-1"), "{id}");
+}
+
+#[tokio::test]
+async fn a_notice_that_is_never_taken_does_not_hold_up_the_others() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    for (name, kind) in [("t1", "create"), ("t2", "bad"), ("t3", "create")] {
+        add(&database, draft(&bus, name, kind), false).await.unwrap();
+    }
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    until("the others are posted", async || bus.hrefs() == [bus.href("t1"), bus.href("t3")]).await;
+    let refused: String = database
+        .read(|connection| {
+            Ok::<_, OutboxError>(connection.query_row(
+                "SELECT reason FROM hob_outbox_refused",
+                [],
+                |row| row.get(0),
+            )?)
+        })
+        .await
+        .unwrap();
+    assert!(refused.contains("422"), "{refused}");
+    relay.stop().await;
+}
