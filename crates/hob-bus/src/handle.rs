@@ -1,198 +1,363 @@
 //! The handle that everybody else calls: cheap to clone, safe to use from many tasks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use futures_util::Stream;
 use hob_core::{Clock, Name, Scope, Timestamp, TopicName};
-use hob_store::Store;
+use hob_store::{Log, Store};
 use hob_wire::{
     Ack, Batch, Condition, Draft, Event, Notice, Published, SubscriptionSpec, SubscriptionState, Topic,
     TopicKind,
 };
 use tokio::sync::watch;
 
-use crate::{Error, EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem};
+use crate::clocks::Clocks;
+use crate::conditions::{self, Conditions};
+use crate::model::limits::CURSOR_EVERY;
+use crate::model::{hob_topics, platform_scope};
+use crate::open::{Rebuilt, rebuild};
+use crate::positions::{Positions, tag_of};
+use crate::publish::{Order, OrderedEvent, Writer};
+use crate::read::Reader;
+use crate::subscriptions::{Subscriptions, describe};
+use crate::tail::Tail;
+use crate::topics::Topics;
+use crate::{Error, EventPage, Filter, Publisher, Pull, Put, SubscriptionKey};
+
+/// How often the wall clock ticks.
+const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// The bus. Clones share one.
 #[derive(Clone)]
 pub struct Bus {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-/// A live stream of events; see [`Bus::tail`].
-pub struct Tail {
-    _inner: Arc<()>,
-}
-
-impl Tail {
-    /// The next item; waits for one. An error ends the stream for good ([`Error::CursorExpired`] among them).
-    /// Safe to cancel: nothing is lost or repeated.
-    pub async fn next(&mut self) -> Result<TailItem, Error> {
-        unimplemented!()
-    }
-
-    /// The same as a stream, which ends after an error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<TailItem, Error>> + Send + 'static {
-        futures_util::stream::empty()
-    }
+/// What the clones share.
+pub(crate) struct Inner {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) positions: Arc<Positions>,
+    /// Tails that want ticks of the wall clock.
+    pub(crate) clock_wanted: Arc<AtomicUsize>,
+    pub(crate) closed: watch::Sender<bool>,
+    clocks: Arc<Clocks>,
+    topics: Topics,
+    writer: Writer,
+    subscriptions: Subscriptions,
+    conditions: Conditions,
 }
 
 impl Bus {
     /// Opens the bus over a store: reads topics, subscriptions and cursors, and scans the log to count entities'
-    /// events and know newest ids. Must be called within a tokio runtime, on which it runs its own tasks.
-    pub async fn open(_store: &Store, _clock: Clock) -> Result<Self, Error> {
-        unimplemented!()
+    /// events and know the newest ids. Must be called within a tokio runtime, on which it runs its own tasks.
+    pub async fn open(store: &Store, clock: Clock) -> Result<Self, Error> {
+        let log = Arc::clone(&store.events);
+        let Rebuilt { index, positions, conditions } = rebuild(log.as_ref()).await?;
+        let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
+        let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;
+        let subscriptions = Subscriptions::load(Arc::clone(&store.kv), positions.head()).await?;
+        let writer = Writer::start(Arc::clone(&log), index, Arc::clone(&positions), Arc::clone(&clocks));
+        let (clock_wanted, closed) = (Arc::default(), watch::Sender::new(false));
+        let inner =
+            Inner { log, positions, clock_wanted, closed, clocks, topics, writer, subscriptions, conditions };
+        let inner = Arc::new(inner);
+        tokio::spawn(save_cursors(Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
-    /// Writes moved cursors, and refuses what comes later. Handles may be dropped without it: then up to 200 ms of
-    /// acknowledgements are handed out again.
+    /// Writes moved cursors, ends streams, and refuses what comes later. Handles may be dropped without it: then up
+    /// to 200 ms of acknowledgements are handed out again.
     pub async fn close(&self) {
-        unimplemented!()
+        self.inner.closed.send_replace(true);
+        if let Some((count, error)) = self.inner.subscriptions.save().await {
+            tracing::error!(%error, count, "failed to write cursors; what they acknowledge is handed out again");
+        }
     }
 
-    /// The scope of Hob's own events that belong to no scope, such as a full disk or a tick of the wall clock.
+    /// The scope of Hob's own events that belong to no scope, such as a full disk or a tick of the wall clock. Every
+    /// scope reads them, by naming their topic.
     pub fn platform_scope() -> Scope {
-        unimplemented!()
+        platform_scope()
     }
 
     /// Declares a topic, or changes its kind. Safe to repeat. Fails with [`Error::TopicOwned`] when another
     /// service owns it, [`Error::TopicReserved`] for `hob.*`.
     pub async fn put_topic(
         &self,
-        _scope: &Scope,
-        _owner: &Name,
-        _name: &TopicName,
-        _kind: TopicKind,
+        scope: &Scope,
+        owner: &Name,
+        name: &TopicName,
+        kind: TopicKind,
     ) -> Result<Put<Topic>, Error> {
-        unimplemented!()
+        self.inner.check_open()?;
+        self.inner.topics.put(scope, owner, name, kind).await
     }
 
     /// The topics of a scope by name, Hob's own included.
-    pub fn topics(&self, _scope: &Scope) -> Vec<Topic> {
-        unimplemented!()
+    pub fn topics(&self, scope: &Scope) -> Vec<Topic> {
+        self.inner.topics.list(scope)
     }
 
     /// A topic of a scope; [`Error::TopicUnknown`] when it is not declared.
-    pub fn topic(&self, _scope: &Scope, _name: &TopicName) -> Result<Topic, Error> {
-        unimplemented!()
+    pub fn topic(&self, scope: &Scope, name: &TopicName) -> Result<Topic, Error> {
+        self.inner.topics.get(scope, name)
     }
 
     /// Publishes events, all or none, and returns once they are durable. An event whose id the service has used
-    /// among the scope's newest ones is not appended again. Safe to cancel: the events are then published or not.
-    pub async fn publish(&self, _publisher: &Publisher, _drafts: Vec<Draft>) -> Result<Published, Error> {
-        unimplemented!()
+    /// among the newest 100,000 events of the log is not appended again. Safe to cancel: the events are then
+    /// published or not.
+    pub async fn publish(&self, publisher: &Publisher, drafts: Vec<Draft>) -> Result<Published, Error> {
+        self.inner.check_open()?;
+        let Publisher { scope, service, request_id, traceparent } = publisher;
+        let terms = |topic: &TopicName| self.inner.topics.terms(scope, service, topic);
+        let events = self.inner.order(scope, drafts, terms)?;
+        let order = Order {
+            scope,
+            service,
+            request_id: request_id.as_deref(),
+            traceparent: traceparent.as_deref(),
+            recorded: self.inner.clocks.wall.now(),
+            events,
+        };
+        self.inner.writer.publish(order).await
     }
 
     /// Publishes on one of Hob's own topics (`hob.*`), with the limits of these. `t` defaults to the wall clock.
     pub async fn publish_as_hob(
         &self,
-        _scope: &Scope,
-        _topic: &TopicName,
-        _notices: Vec<Notice>,
+        scope: &Scope,
+        topic: &TopicName,
+        notices: Vec<Notice>,
     ) -> Result<Published, Error> {
-        unimplemented!()
+        self.inner.check_open()?;
+        let terms = self.inner.topics.hob_terms(scope, topic)?;
+        let drafts = notices.into_iter().map(|notice| Draft { topic: topic.clone(), notice }).collect();
+        let events = self.inner.order(scope, drafts, |_| Ok(terms))?;
+        let (service, recorded) = ("hob".parse().expect("hob is a name"), self.inner.clocks.wall.now());
+        let order = Order { scope, service: &service, request_id: None, traceparent: None, recorded, events };
+        self.inner.writer.publish(order).await
     }
 
     /// Publishes a condition on `hob.conditions` if it became active or inactive since the last report of the same
     /// subject and name, and says whether it did. A condition never reported counts as inactive. Scope `None` is
-    /// the platform's.
+    /// the platform's. The event's type is `active` or `inactive`, its data the condition.
     pub async fn report_condition(
         &self,
-        _scope: Option<&Scope>,
-        _condition: Condition,
+        scope: Option<&Scope>,
+        mut condition: Condition,
     ) -> Result<bool, Error> {
-        unimplemented!()
+        if let Some(scope) = scope {
+            condition.environment.get_or_insert_with(|| scope.environment.clone());
+            condition.tenant.get_or_insert_with(|| scope.tenant.clone());
+        }
+        let scope = scope.cloned().unwrap_or_else(platform_scope);
+        let Some(change) = self.inner.conditions.change(&scope, &condition).await else { return Ok(false) };
+        let topic = hob_topic(hob_topics::CONDITIONS);
+        self.publish_as_hob(&scope, &topic, vec![conditions::notice(&condition)]).await?;
+        change.done();
+        Ok(true)
     }
 
     /// Events after a sequence (0: from the oldest), oldest first. Looks through a bounded part of the log.
-    pub async fn events(&self, _filter: &Filter, _after: u64, _limit: usize) -> Result<EventPage, Error> {
-        unimplemented!()
+    pub async fn events(&self, filter: &Filter, after: u64, limit: usize) -> Result<EventPage, Error> {
+        self.inner.reader().page(filter, after, limit).await
     }
 
     /// One event of a scope, or of the platform's scope; else [`Error::EventUnknown`].
-    pub async fn event(&self, _scope: &Scope, _sequence: u64) -> Result<Event, Error> {
-        unimplemented!()
+    pub async fn event(&self, scope: &Scope, sequence: u64) -> Result<Event, Error> {
+        self.inner.reader().one(scope, sequence).await
     }
 
     /// A live stream of the events after a sequence (0: from the oldest; [`Bus::head`]: only new ones).
-    pub fn tail(&self, _filter: Filter, _after: u64) -> Tail {
-        unimplemented!()
+    pub fn tail(&self, filter: Filter, after: u64) -> Tail {
+        Tail::new(Arc::clone(&self.inner), filter, after)
     }
 
     /// The newest durable sequence; 0 when there is no event.
     pub fn head(&self) -> u64 {
-        unimplemented!()
+        self.inner.positions.head()
     }
 
     /// Names the topics that are scopes' clocks; other scopes are on the wall clock.
-    pub fn set_clocks(&self, _clocks: BTreeMap<Scope, TopicName>) {
-        unimplemented!()
+    pub fn set_clocks(&self, clocks: BTreeMap<Scope, TopicName>) {
+        self.inner.clocks.set(clocks);
     }
 
     /// The topic that is the scope's clock; none when that is the wall clock.
-    pub fn clock_topic(&self, _scope: &Scope) -> Option<TopicName> {
-        unimplemented!()
+    pub fn clock_topic(&self, scope: &Scope) -> Option<TopicName> {
+        self.inner.clocks.topic(scope)
     }
 
     /// The scope's clock now: the wall clock, or the latest time that its clock topic told (the Unix epoch when it
     /// told none yet).
-    pub fn clock(&self, _scope: &Scope) -> Timestamp {
-        unimplemented!()
+    pub fn clock(&self, scope: &Scope) -> Timestamp {
+        self.inner.clocks.now(scope)
     }
 
     /// Follows the scope's clock: moves with each record of the clock topic, or with each tick of the wall clock.
-    pub fn clock_watch(&self, _scope: &Scope) -> watch::Receiver<Timestamp> {
-        unimplemented!()
+    pub fn clock_watch(&self, scope: &Scope) -> watch::Receiver<Timestamp> {
+        self.inner.clocks.watch(scope)
     }
 
     /// Ticks each second, until the bus is closed: moves the watches of scopes on the wall clock, and publishes the
     /// tick on `hob.clock` in the platform's scope while any tail or subscription names that topic.
     pub async fn tick_wall_clock(&self) {
-        unimplemented!()
+        let mut every = tokio::time::interval(TICK_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut closed = self.inner.closed.subscribe();
+        let (scope, topic) = (platform_scope(), hob_topic(hob_topics::CLOCK));
+        while !*closed.borrow_and_update() {
+            tokio::select! {
+                _ = every.tick() => {}
+                _ = closed.changed() => continue,
+            }
+            self.inner.clocks.tick();
+            if !self.inner.wants_ticks() {
+                continue;
+            }
+            let t = Some(self.inner.clocks.wall.now());
+            let kind = "tick".to_owned();
+            let tick = Notice {
+                kind,
+                t,
+                href: None,
+                id: None,
+                data: None,
+                entitytag: None,
+                requestid: None,
+                traceparent: None,
+            };
+            if let Err(error) = self.publish_as_hob(&scope, &topic, vec![tick]).await {
+                tracing::warn!(%error, "failed to publish a tick of the wall clock");
+            }
+        }
     }
 
     /// Makes a subscription, or changes what it asks for; its cursor stays where it is. Safe to repeat. A topic that
     /// is not declared (yet) is taken; the subscription then says so in its `stall_reason`.
     pub async fn put_subscription(
         &self,
-        _key: &SubscriptionKey,
-        _spec: SubscriptionSpec,
+        key: &SubscriptionKey,
+        spec: SubscriptionSpec,
     ) -> Result<Put<SubscriptionState>, Error> {
-        unimplemented!()
+        let inner = &self.inner;
+        inner.check_open()?;
+        let now = inner.clocks.wall.now();
+        let put = inner.subscriptions.put(key, spec, &inner.reader(), &inner.topics, now).await?;
+        let value = describe(&put.value, &inner.reader(), &inner.topics, now).await?;
+        Ok(Put { value, created: put.created })
     }
 
     /// The subscriptions of a scope by service and name.
-    pub async fn subscriptions(&self, _scope: &Scope) -> Result<Vec<SubscriptionState>, Error> {
-        unimplemented!()
+    pub async fn subscriptions(&self, scope: &Scope) -> Result<Vec<SubscriptionState>, Error> {
+        let mut states = Vec::new();
+        for subscription in self.inner.subscriptions.all() {
+            if subscription.key.scope == *scope {
+                let now = self.inner.clocks.wall.now();
+                states.push(describe(&subscription, &self.inner.reader(), &self.inner.topics, now).await?);
+            }
+        }
+        Ok(states)
     }
 
     /// A subscription, or [`Error::SubscriptionUnknown`].
-    pub async fn subscription(&self, _key: &SubscriptionKey) -> Result<SubscriptionState, Error> {
-        unimplemented!()
+    pub async fn subscription(&self, key: &SubscriptionKey) -> Result<SubscriptionState, Error> {
+        let subscription = self.inner.subscriptions.get(key)?;
+        let now = self.inner.clocks.wall.now();
+        describe(&subscription, &self.inner.reader(), &self.inner.topics, now).await
     }
 
-    /// Deletes a subscription with its cursor; ends its pulls and streams. [`Error::SubscriptionUnknown`] when there is none.
-    pub async fn delete_subscription(&self, _key: &SubscriptionKey) -> Result<(), Error> {
-        unimplemented!()
+    /// Deletes a subscription with its cursor; ends its pulls and streams. [`Error::SubscriptionUnknown`] when there
+    /// is none.
+    pub async fn delete_subscription(&self, key: &SubscriptionKey) -> Result<(), Error> {
+        self.inner.check_open()?;
+        self.inner.subscriptions.delete(key).await
     }
 
     /// Hands out events under a lease: at most one lease of a subscription is alive at a time, others wait for it.
     /// `None` when there was nothing within [`Pull::wait`]. What is not acknowledged when the lease ends is handed
     /// out again, in the order of the log for each entity.
-    pub async fn lease(&self, _key: &SubscriptionKey, _pull: Pull) -> Result<Option<Batch>, Error> {
-        unimplemented!()
+    pub async fn lease(&self, key: &SubscriptionKey, pull: Pull) -> Result<Option<Batch>, Error> {
+        self.inner.check_open()?;
+        let subscription = self.inner.subscriptions.get(key)?;
+        let mut closed = self.inner.closed.subscribe();
+        let reader = self.inner.reader();
+        tokio::select! {
+            leased = subscription.lease(&reader, &self.inner.clocks.wall, pull) => leased,
+            _ = closed.wait_for(|is_closed| *is_closed) => Err(Error::Closed),
+        }
     }
 
     /// Takes an acknowledgement, whole or not at all. A reader of [`Bus::stream`] acknowledges with the lease
     /// `stream` and `upto`.
-    pub async fn ack(&self, _key: &SubscriptionKey, _ack: Ack) -> Result<(), Error> {
-        unimplemented!()
+    pub async fn ack(&self, key: &SubscriptionKey, ack: Ack) -> Result<(), Error> {
+        self.inner.check_open()?;
+        let subscription = self.inner.subscriptions.get(key)?;
+        subscription.ack(ack, self.inner.positions.head(), self.inner.clocks.wall.now()).await
     }
 
     /// A live stream of what the subscription asks for, after a sequence, or after its cursor. Does not move the
     /// cursor.
-    pub async fn stream(&self, _key: &SubscriptionKey, _after: Option<u64>) -> Result<Tail, Error> {
-        unimplemented!()
+    pub async fn stream(&self, key: &SubscriptionKey, after: Option<u64>) -> Result<Tail, Error> {
+        let subscription = self.inner.subscriptions.get(key)?;
+        let body = subscription.body.lock().await;
+        let types = body.row.types.clone();
+        let filter = Filter { types, ..Filter::topics(key.scope.clone(), body.row.topics.clone()) };
+        let after = after.unwrap_or(body.state.done);
+        drop(body);
+        Ok(self.tail(filter, after).of(subscription))
+    }
+}
+
+impl Inner {
+    fn reader(&self) -> Reader<'_> {
+        Reader { log: self.log.as_ref(), positions: &self.positions }
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if *self.closed.borrow() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn order(
+        &self,
+        scope: &Scope,
+        drafts: Vec<Draft>,
+        terms: impl Fn(&TopicName) -> Result<crate::check::Terms, Error>,
+    ) -> Result<Vec<OrderedEvent>, Error> {
+        let order = |Draft { topic, notice }| {
+            let (terms, tag) = (terms(&topic)?, tag_of(scope, &topic)?);
+            Ok(OrderedEvent { tag, terms, now: self.clocks.now_on(scope, &topic), notice })
+        };
+        drafts.into_iter().map(order).collect()
+    }
+
+    fn wants_ticks(&self) -> bool {
+        let subscribed = || self.subscriptions.all().iter().any(|subscription| subscription.wants_clock());
+        self.clock_wanted.load(Ordering::Relaxed) > 0 || subscribed()
+    }
+}
+
+fn hob_topic(name: &str) -> TopicName {
+    name.parse().expect("the names of Hob's topics are names")
+}
+
+/// Writes moved cursors until the last handle is gone.
+async fn save_cursors(inner: Weak<Inner>) {
+    let mut every = tokio::time::interval(CURSOR_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_failing = false;
+    loop {
+        every.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        let failed = inner.subscriptions.save().await;
+        if let Some((count, error)) = failed.as_ref().filter(|_| !is_failing) {
+            tracing::error!(%error, count, "failed to write cursors; they are kept in memory and tried again");
+        }
+        is_failing = failed.is_some();
+        if *inner.closed.borrow() {
+            return;
+        }
     }
 }

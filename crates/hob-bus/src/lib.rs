@@ -8,9 +8,30 @@
 //! Start at [`Bus`].
 
 mod error;
-mod handle;
 mod model;
 
+mod handle;
+mod open;
+
+mod check;
+mod index;
+mod publish;
+mod topics;
+
+mod clocks;
+mod conditions;
+mod positions;
+mod read;
+mod tail;
+
+mod lag;
+mod step;
+mod subscription;
+mod subscriptions;
+
+mod rows;
+
 pub use error::{Error, EventFlaw};
-pub use handle::{Bus, Tail};
+pub use handle::Bus;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
+pub use tail::Tail;

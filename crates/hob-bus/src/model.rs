@@ -183,3 +183,9 @@ pub struct Put<T> {
     /// Whether it did not exist before.
     pub created: bool,
 }
+
+/// The scope of Hob's own events that belong to no scope.
+pub(crate) fn platform_scope() -> Scope {
+    let name = || "hob".parse().expect("hob is a name");
+    Scope { environment: name(), tenant: name() }
+}
