@@ -64,7 +64,26 @@ impl Bus {
             Inner { log, positions, clock_wanted, closed, clocks, topics, writer, subscriptions, conditions };
         let inner = Arc::new(inner);
         tokio::spawn(save_cursors(Arc::downgrade(&inner)));
-        Ok(Self { inner })
+        let bus = Self { inner };
+        bus.report_damage().await;
+        Ok(bus)
+    }
+
+    /// Tells whether events are damaged, as a condition of the platform's.
+    async fn report_damage(&self) {
+        let damaged = self.inner.log.stats().quarantined;
+        let first = damaged.first().map(|gap| format!("events {} to {} cannot be read", gap.first, gap.last));
+        let condition = Condition {
+            subject: "log/events".to_owned(),
+            condition: "damaged".to_owned(),
+            active: !damaged.is_empty(),
+            reason: first.unwrap_or_else(|| "every event can be read".to_owned()),
+            environment: None,
+            tenant: None,
+        };
+        if let Err(error) = self.report_condition(None, condition).await {
+            tracing::error!(%error, "failed to report the condition of the event log");
+        }
     }
 
     /// Writes moved cursors, ends streams, and refuses what comes later. Handles may be dropped without it: then up

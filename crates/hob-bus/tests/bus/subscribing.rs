@@ -213,6 +213,35 @@ async fn a_crash_redelivers_and_never_skips() {
 }
 
 #[tokio::test]
+async fn more_than_one_batch_can_carry_is_given_in_parts_and_given_again_whole() {
+    let world = World::new().await;
+    let pings = SubscriptionSpec { topics: vec![topic("rider.pings")], ..spec(CursorAt::Start) };
+    world.bus.put_subscription(&key("mailer", "emails"), pings).await.unwrap();
+    let ping = |n: u32| {
+        let data = format!("{n}{}", "x".repeat(60_000));
+        let href = format!("http://t/riders/{}", n % 7);
+        crate::draft(serde_json::json!({"topic": "rider.pings", "type": "ping", "href": href, "data": data}))
+    };
+    for round in 0..3 {
+        let batch = (0..50).map(|n| ping(round * 50 + n)).collect();
+        world.bus.publish(&crate::publisher("riders"), batch).await.unwrap();
+    }
+    let mut expected = 1;
+    while expected <= 150 {
+        let batch = lease(&world, 1_000).await.unwrap();
+        let first = positions(&batch);
+        world.clock.advance(Duration::from_secs(31));
+        let batch = lease(&world, 1_000).await.unwrap();
+        let again = positions(&batch);
+        let common = first.len().min(again.len());
+        assert_eq!(first[..common], again[..common]);
+        assert_eq!(again, (expected..expected + again.len() as u64).collect::<Vec<_>>());
+        expected += again.len() as u64;
+        ack(&world, ack_all(&batch)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn wrong_pulls_are_refused_with_a_way_out() {
     let world = World::new().await;
     world.bus.put_subscription(&key("mailer", "emails"), spec(CursorAt::End)).await.unwrap();
