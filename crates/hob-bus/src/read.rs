@@ -14,9 +14,9 @@ use crate::{Error, EventPage, Filter};
 /// Reads of the log that one page may take; each looks through a bounded number of bytes.
 const PAGE_READS_MAX: usize = 4;
 /// Payload bytes that one read of the log returns.
-const READ_BYTES_MAX: usize = 1 << 20;
-/// Records that one read of the log returns.
-const READ_RECORDS_MAX: usize = 1_000;
+const READ_BYTES_MAX: usize = 2 << 20;
+/// Records that one read of the log returns when the first has shown that few are meant.
+const READ_RECORDS_MAX: usize = 8_000;
 
 /// Reads events for everybody.
 pub(crate) struct Reader<'a> {
@@ -38,11 +38,13 @@ impl Reader<'_> {
         self.check_kept(at)?;
         let head = self.positions.head();
         let tags = self.tags(filter);
+        let mut records_max = limit;
         for _ in 0..PAGE_READS_MAX {
             if at >= head {
                 return Ok(page);
             }
-            let found = self.look(&tags, at, head, READ_RECORDS_MAX, READ_BYTES_MAX).await?;
+            let found = self.look(&tags, at, head, records_max, READ_BYTES_MAX).await?;
+            records_max = READ_RECORDS_MAX;
             at = found.upto;
             for stored in &found.records {
                 let Some(event) = self.event(filter, stored) else { continue };
