@@ -1,1 +1,26 @@
 //! The HTTP API: resources, OpenAPI, live updates, who may do what, the console.
+//!
+//! Each endpoint is declared once, in the file of its resource; the router, the OpenAPI document and the checks are
+//! derived from the list. Nothing is decided here: a handler reads the request, asks the floor below, and writes the
+//! answer. Start at [`Api`] and [`app`].
+
+mod app;
+mod auth;
+mod console;
+mod endpoint;
+mod error;
+mod extract;
+mod guard;
+mod live;
+mod openapi;
+mod pages;
+mod resource;
+mod sse;
+mod state;
+mod traffic;
+
+pub use app::{app, document, doors, serve};
+pub use auth::{Caller, Instances, Tokens, Who};
+pub use error::{ApiError, chain};
+pub use pages::explain;
+pub use state::{Api, Facts, Intake, Parts};

@@ -4,6 +4,7 @@
 //! a promise. Nothing here does I/O.
 
 mod access;
+mod board;
 mod declarations;
 mod descriptor;
 mod event;
@@ -27,6 +28,9 @@ mod topic;
 pub mod yaml;
 
 pub use access::{AccessRecord, Role};
+pub use board::{
+    Applied, Figure, Figures, Me, MetricName, NewRollback, NewRollout, NewTopic, Reason, Rule, Status, Stored,
+};
 pub use declarations::{Change, Declarations, FileText};
 pub use descriptor::{
     Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,

@@ -1,0 +1,136 @@
+//! What every request passes: it gets an id, its caller is known and allowed, its answer gets an ETag.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hob_core::{Digest, Id, Secret, code};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::auth::Who;
+use crate::error::ApiError;
+use crate::extract::RequestId;
+use crate::state::Api;
+
+/// The header that names a request.
+const REQUEST_ID: &str = "x-request-id";
+/// Letters of a request id that is carried on.
+const REQUEST_ID_MAX: usize = 128;
+/// Answers larger than this get no ETag.
+const TAGGED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What guards one endpoint.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) api: Api,
+    pub(crate) who: Who,
+    pub(crate) streams: bool,
+}
+
+/// Gives the request its id, and the answer too; problems name it in their body.
+pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let sane = given.filter(|id| {
+        !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic())
+    });
+    let id = sane.map_or_else(|| Id::short() + &Id::short(), str::to_owned);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    if response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == hob_wire::Problem::MEDIA_TYPE) {
+        response = name_problem(response, &id).await;
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+async fn name_problem(response: Response, id: &str) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, TAGGED_BYTES_MAX).await else {
+        return parts.status.into_response();
+    };
+    let named = serde_json::from_slice(&bytes).ok().and_then(|mut problem: hob_wire::Problem| {
+        problem.request_id = Some(id.to_owned());
+        serde_json::to_vec(&problem).ok()
+    });
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, named.map_or_else(|| Body::from(bytes), Body::from))
+}
+
+/// Lets the right callers in.
+pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
+    let started = tokio::time::Instant::now();
+    if door.who != Who::Public {
+        match caller(&door, request.headers()) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+            }
+            Err(error) => return error.into_response(),
+        }
+    }
+    let tagged = request.method() == Method::GET && !door.streams;
+    let wanted = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    tracing::debug!(%method, path, status, micros = elapsed(started.into_std()), "answered");
+    if tagged && response.status() == StatusCode::OK { tag(response, wanted).await } else { response }
+}
+
+fn elapsed(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn caller(door: &Door, headers: &HeaderMap) -> Result<crate::auth::Caller, ApiError> {
+    let way_out = "send `Authorization: Bearer <token>`; people find theirs with `hob open`";
+    let token =
+        token(headers).ok_or_else(|| ApiError::new(code::NO_TOKEN, "this needs a token").hint(way_out))?;
+    let caller = door.api.tokens.caller(&token);
+    let caller =
+        caller.ok_or_else(|| ApiError::new(code::NO_TOKEN, "Hob does not know this token").hint(way_out))?;
+    if door.who.takes(&caller) {
+        return Ok(caller);
+    }
+    let detail = format!("{} may not do this: it is for {}", caller.name, door.who.told());
+    Err(ApiError::new(code::NOT_ALLOWED, detail))
+}
+
+/// The token of the `Authorization` header, or for websockets, which browsers open without headers of their own, of a
+/// second subprotocol `bearer.<token>`.
+fn token(headers: &HeaderMap) -> Option<Secret> {
+    if let Some(value) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
+        let (scheme, token) = value.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(token.trim()));
+    }
+    let protocols = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    protocols.split(',').find_map(|protocol| protocol.trim().strip_prefix("bearer.")).map(Secret::new)
+}
+
+/// A strong ETag made of the answer's bytes, and 304 for a caller that has them already (RFC 9110, 8.8 and 13.1.2).
+async fn tag(response: Response, wanted: Option<HeaderValue>) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) =
+        axum::body::to_bytes(body, TAGGED_BYTES_MAX.max(hob_core::limits::PACKAGE_BYTES_MAX)).await
+    else {
+        return ApiError::new(code::INTERNAL, "an answer broke off").into_response();
+    };
+    if bytes.len() > TAGGED_BYTES_MAX {
+        return Response::from_parts(parts, Body::from(bytes));
+    }
+    let etag = format!("\"{}\"", &Digest::of(&bytes).hex()[..32]);
+    let known = wanted.as_ref().and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.split(',').any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == etag)
+    });
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        parts.headers.insert(header::ETAG, value);
+    }
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if known {
+        parts.status = StatusCode::NOT_MODIFIED;
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}

@@ -1,0 +1,197 @@
+//! Events: publish them, read the log, follow it.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use hob_bus::{Filter, Publisher};
+use hob_core::{Name, Scope, Timestamp, TopicName, code};
+use hob_wire::{Draft, Event, Hal, Notice, Page, Published};
+use http::{HeaderMap, StatusCode, Uri};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::auth::{Caller, Who};
+use crate::endpoint::Endpoint;
+use crate::error::ApiError;
+use crate::extract::{Body, InScope, PageParams, Params, RequestId, json, page};
+use crate::sse;
+use crate::state::Api;
+
+/// One, or a list of them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    Many(Vec<T>),
+    One(T),
+}
+
+impl<T> OneOrMany<T> {
+    fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::Many(items) => items,
+            Self::One(item) => vec![item],
+        }
+    }
+}
+
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let filter = [
+        ("topic", "on this topic; several with commas"),
+        ("type", "of this type; several with commas"),
+        ("subject", "about this href"),
+        ("request_id", "caused by this request"),
+        ("from", "not before this time"),
+        ("to", "before this time"),
+        ("after", "after this sequence"),
+    ];
+    vec![
+        Endpoint::post(
+            "/v1/topics/{topic}/events",
+            Who::Service,
+            "Publish on a topic: one notice or a list",
+            post(publish),
+        )
+        .scoped()
+        .takes::<OneOrMany<Notice>>()
+        .answers::<Published>(201),
+        Endpoint::post(
+            "/v1/events",
+            Who::Service,
+            "Publish on several topics, all or none",
+            post(publish_many),
+        )
+        .scoped()
+        .takes::<OneOrMany<Draft>>()
+        .answers::<Published>(201),
+        Endpoint::get(
+            "/v1/events",
+            Who::Anyone,
+            "The event log, oldest first; as text/event-stream, live",
+            get(list),
+        )
+        .scoped()
+        .params(&filter)
+        .paged()
+        .answers::<Page<Event>>(200),
+        Endpoint::get("/v1/events/{sequence}", Who::Anyone, "One event", get(show))
+            .scoped()
+            .answers::<Hal<Event>>(200),
+    ]
+}
+
+async fn publish(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    caller: Caller,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Path(topic): Path<TopicName>,
+    Body(notices): Body<OneOrMany<Notice>>,
+) -> Result<Response, ApiError> {
+    let drafts = notices.into_vec().into_iter().map(|notice| Draft { topic: topic.clone(), notice });
+    append(&api, &scope, &caller, &request_id, &headers, drafts.collect()).await
+}
+
+async fn publish_many(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    caller: Caller,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Body(drafts): Body<OneOrMany<Draft>>,
+) -> Result<Response, ApiError> {
+    append(&api, &scope, &caller, &request_id, &headers, drafts.into_vec()).await
+}
+
+async fn append(
+    api: &Api,
+    scope: &Scope,
+    caller: &Caller,
+    request_id: &RequestId,
+    headers: &HeaderMap,
+    drafts: Vec<Draft>,
+) -> Result<Response, ApiError> {
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let service = publisher(api, scope, caller, &drafts)?;
+    let publisher =
+        Publisher { scope: scope.clone(), service, request_id: Some(request_id.0.clone()), traceparent };
+    let published: Published = api.bus.publish(&publisher, drafts).await?;
+    Ok(json(StatusCode::CREATED, &published))
+}
+
+/// The service that publishes: the caller's own; for a developer, the one that owns the first topic.
+fn publisher(api: &Api, scope: &Scope, caller: &Caller, drafts: &[Draft]) -> Result<Name, ApiError> {
+    if let Some((service, _)) = &caller.instance {
+        return Ok(service.clone());
+    }
+    let first = drafts.first().ok_or_else(|| ApiError::new(code::EVENT, "the list of events is empty"))?;
+    Ok(api.bus.topic(scope, &first.topic)?.owner)
+}
+
+#[derive(Deserialize)]
+struct FilterParams {
+    topic: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    subject: Option<String>,
+    request_id: Option<String>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    after: Option<String>,
+}
+
+impl FilterParams {
+    fn filter(&self, scope: Scope) -> Result<Filter, ApiError> {
+        let mut filter = Filter::all(scope);
+        for name in self.topic.iter().flat_map(|text| text.split(',')) {
+            let bad = |error| ApiError::new(code::BAD_REQUEST, format!("failed to {error}"));
+            filter.topics.push(name.parse().map_err(bad)?);
+        }
+        filter.types = self.kind.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
+        filter.subject.clone_from(&self.subject);
+        filter.request_id.clone_from(&self.request_id);
+        (filter.from, filter.to) = (self.from, self.to);
+        Ok(filter)
+    }
+
+    fn after(&self) -> Result<Option<u64>, ApiError> {
+        let Some(text) = &self.after else { return Ok(None) };
+        let number = text.parse().map_err(|_| ApiError::new(code::BAD_REQUEST, "`after` is no sequence"))?;
+        Ok(Some(number))
+    }
+}
+
+async fn list(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    Params(filter): Params<FilterParams>,
+    Params(params): Params<PageParams>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let after = filter.after()?;
+    let filter = filter.filter(scope)?;
+    if sse::is_wanted(&headers) {
+        let after = sse::last_event_id(&headers)?.or(after).unwrap_or_else(|| api.bus.head());
+        return Ok(sse::stream(api.bus.tail(filter, after).into_stream()));
+    }
+    let start = params.cursor()?.or(after).unwrap_or(0);
+    let found = api.bus.events(&filter, start, params.limit()?).await?;
+    let items = found.events.into_iter().map(resource).collect();
+    Ok(page(items, found.next.map(|next| next.to_string()), &uri))
+}
+
+fn resource(event: Event) -> Hal<Event> {
+    let query = format!("environment={}&tenant={}", event.environment, event.tenant);
+    let href = format!("/v1/events/{}?{query}", event.sequence);
+    Hal::new(event, href)
+}
+
+async fn show(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    Path(sequence): Path<String>,
+) -> Result<Response, ApiError> {
+    let number = sequence.parse().map_err(|_| ApiError::not_found(format!("event {sequence}")))?;
+    Ok(json(StatusCode::OK, &resource(api.bus.event(&scope, number).await?)))
+}

@@ -1,0 +1,73 @@
+//! Routers: by what they route, and what they report.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body as AxumBody, Bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hob_core::Name;
+use hob_wire::{RouterReport, RoutingSnapshot};
+use http::{StatusCode, header};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::auth::Who;
+use crate::endpoint::Endpoint;
+use crate::error::ApiError;
+use crate::extract::Body;
+use crate::state::Api;
+use crate::traffic;
+
+/// A quiet stream says this often that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/v1/routing", Who::Router, "The routes, now and from now on", get(routing))
+            .answers_stream::<RoutingSnapshot>("application/x-ndjson"),
+        Endpoint::post(
+            "/v1/routers/{router}/report",
+            Who::Router,
+            "What a router did and acknowledges",
+            post(report),
+        )
+        .takes::<RouterReport>(),
+    ]
+}
+
+async fn routing(State(api): State<Api>) -> Response {
+    snapshots::<Arc<RoutingSnapshot>>(api.deploy.routing())
+}
+
+/// The deploy loop hears of the report first: a drain waits for it. The series follow from it.
+async fn report(
+    State(api): State<Api>,
+    Path(router): Path<Name>,
+    Body(report): Body<RouterReport>,
+) -> Result<Response, ApiError> {
+    api.deploy.router_report(&router, &report).await?;
+    api.metrics.append(traffic::samples(&report)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A stream of whole snapshots, a JSON line each: the present one at once, then each newer one; in between an empty
+/// line every two seconds. A reader that is slow misses snapshots in between, never the last.
+pub(crate) fn snapshots<T: Serialize + Clone + Send + Sync + 'static>(watch: watch::Receiver<T>) -> Response {
+    let lines = futures_util::stream::unfold((watch, true), |(mut watch, first)| async move {
+        if !first {
+            match tokio::time::timeout(HEARTBEAT, watch.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) => return Some((Ok::<_, Infallible>(Bytes::from_static(b"\n")), (watch, false))),
+            }
+        }
+        let snapshot = watch.borrow_and_update().clone();
+        let mut line = serde_json::to_vec(&snapshot).ok()?;
+        line.push(b'\n');
+        Some((Ok(Bytes::from(line)), (watch, false)))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], AxumBody::from_stream(lines)).into_response()
+}

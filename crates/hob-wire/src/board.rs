@@ -1,0 +1,152 @@
+//! What the console and the command line show of rules, figures and the platform as a whole.
+
+use hob_core::{Name, Scope, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Role;
+
+/// A rule and how it does: an item of `GET /v1/rules`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// The kind of entity that it is about.
+    pub about: String,
+    /// The file that declares it.
+    pub file: String,
+    /// Issues of it that are not resolved.
+    pub open: u64,
+    /// Issues that it ever opened.
+    pub opened_total: u64,
+    /// `watching`, or `unknown` when its expressions could not be answered lately.
+    pub state: String,
+    /// Why, when `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A number on the live strip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Figure {
+    /// Its name, unique in the scope.
+    pub name: String,
+    /// What people read.
+    pub label: String,
+    /// How many entities.
+    pub value: u64,
+    /// `good`, `neutral`, `warn` or `bad`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tone: Option<String>,
+}
+
+/// The live strip of a scope: `GET /v1/figures`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Figures {
+    /// In the order of the files.
+    pub figures: Vec<Figure>,
+    /// The scope's clock.
+    pub clock: Timestamp,
+}
+
+/// The platform as a whole: `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Hob's version.
+    pub version: String,
+    /// Whether everything that was asked for runs.
+    pub ready: bool,
+    /// Seconds since the core started.
+    pub uptime_seconds: u64,
+    /// The platform's name, once declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Name>,
+    /// The scopes; the first is meant when none is named.
+    pub scopes: Vec<Scope>,
+    /// Where requests for services go.
+    pub router_url: String,
+    /// Nodes with a live agent.
+    pub nodes: u32,
+    /// Routers with a live lease.
+    pub routers: u32,
+    /// Services over all scopes, and those of them that are ready.
+    pub services: u32,
+    /// Those of the services whose instances are all ready.
+    pub services_ready: u32,
+    /// Issues over all scopes that are not resolved.
+    pub issues: u32,
+    /// Events in the log.
+    pub events: u64,
+}
+
+/// Whose token it is: `GET /v1/me`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Me {
+    /// A person's name, an instance's id, a node's or a router's name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// A person's reason for what they do to an issue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// Why, for those who read it later.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A release to be made and rolled out: `POST /v1/services/{service}/rollouts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRollout {
+    /// The package, sent before.
+    pub package: hob_core::Digest,
+    /// Configuration that takes the place of the descriptor's, by variable.
+    #[serde(default)]
+    pub overrides: std::collections::BTreeMap<String, String>,
+}
+
+/// Where to go back to: `POST /v1/services/{service}/rollback`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRollback {
+    /// The release; the one before the present one that worked, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}
+
+/// What applying declarations did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Applied {
+    /// The revision of the declarations now; 0 when it was a dry run and nothing is declared.
+    pub revision: u64,
+    /// What changed.
+    pub changes: Vec<crate::Change>,
+}
+
+/// A package that was taken: `POST /v1/packages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stored {
+    /// Its name from now on.
+    pub digest: hob_core::Digest,
+}
+
+/// A metric's name and the services that send it: an item of `GET /v1/metrics/names`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricName {
+    /// The metric.
+    pub name: String,
+    /// The services.
+    pub services: Vec<String>,
+}
+
+/// A topic's kind, as it is put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTopic {
+    /// What its events carry.
+    #[serde(default)]
+    pub kind: crate::TopicKind,
+}
