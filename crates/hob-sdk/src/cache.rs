@@ -76,6 +76,11 @@ pub struct Cached {
 }
 
 impl Cached {
+    /// The entity's address.
+    pub fn href(&self) -> &str {
+        &self.href
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -183,7 +188,7 @@ impl Cache {
 
     /// The entities at `hrefs`, in their order, a bounded number fetched at the same time.
     pub async fn get_many(&self, hrefs: &[String]) -> Vec<Result<Cached, Error>> {
-        let reads = hrefs.iter().map(|href| self.get(href));
+        let reads: Vec<_> = hrefs.iter().map(|href| self.get(href)).collect();
         futures_util::stream::iter(reads).buffered(PARALLEL_FETCHES_MAX).collect().await
     }
 

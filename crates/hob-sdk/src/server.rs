@@ -1,13 +1,15 @@
 //! The server layer: runs an axum router the way Hob expects a service to behave.
 //!
-//! [`serve`] adds `/health/ready`, request ids, metrics and problem bodies, logs JSON lines, and drains on SIGTERM.
+//! A service's `main` is [`run`]; [`serve`] adds `/health/ready`, request ids, metrics and problem bodies, logs JSON lines, and drains on SIGTERM.
 
 mod conditional;
 mod layer;
 mod log;
 mod problem;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
@@ -40,6 +42,30 @@ pub enum Error {
     /// The listener failed.
     #[error("accept connections")]
     Accept(#[source] std::io::Error),
+}
+
+/// Runs a service's main function: reads the configuration, begins to log, and logs why the service ended when it failed.
+pub async fn run<M, F, E>(main: M) -> ExitCode
+where
+    M: FnOnce(Config) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: std::error::Error + 'static,
+{
+    let config = match Config::from_env().and_then(|config| init_log(&config).map(|()| config)) {
+        Ok(config) => config,
+        Err(error) => {
+            // There is no log yet: this line is the only way to say what is missing.
+            let _ = writeln!(std::io::stderr(), "failed to {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match main(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the service cannot run");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Serves `router` on the configured port until the process is told to stop, then ends the requests under way.

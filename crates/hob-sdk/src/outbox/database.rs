@@ -23,7 +23,7 @@ struct Inner {
     path: PathBuf,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    relay: Mutex<Connection>,
+    lazy: Mutex<Connection>,
     committed: Notify,
 }
 
@@ -57,7 +57,7 @@ impl Database {
             let open = |synchronous| {
                 connect(&path, synchronous).map_err(|source| Error::Open { path: path.clone(), source })
             };
-            let (mut writer, reader, relay) =
+            let (mut writer, reader, lazy) =
                 (open(Synchronous::Full)?, open(Synchronous::Normal)?, open(Synchronous::Normal)?);
             let make = |writer: &mut Connection| {
                 let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -65,8 +65,8 @@ impl Database {
                 transaction.commit()
             };
             make(&mut writer).map_err(|source| Error::Open { path: path.clone(), source })?;
-            let (writer, reader, relay) = (Mutex::new(writer), Mutex::new(reader), Mutex::new(relay));
-            Ok(Self { inner: Arc::new(Inner { path, writer, reader, relay, committed: Notify::new() }) })
+            let (writer, reader, lazy) = (Mutex::new(writer), Mutex::new(reader), Mutex::new(lazy));
+            Ok(Self { inner: Arc::new(Inner { path, writer, reader, lazy, committed: Notify::new() }) })
         })
         .await?
     }
@@ -110,14 +110,19 @@ impl Database {
         blocking(move || work(&inner.reader.lock().unwrap_or_else(PoisonError::into_inner))).await?
     }
 
-    /// Like [`Database::write`], for what may be lost with the power because it is then done again.
-    pub(super) async fn relay<T, W>(&self, work: W) -> Result<T, Error>
+    /// Like [`Database::write`], but does not wait for the disk: what is written so survives the death of the process, and
+    /// may be lost with the power, last first. For what is then simply done again.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub async fn write_lazily<T, E, W>(&self, work: W) -> Result<T, E>
     where
-        W: FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
+        W: FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
+        E: From<Error> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        blocking(move || transact(&inner.relay, work)).await?
+        blocking(move || transact(&inner.lazy, work)).await?
     }
 
     /// Reads with the relay's own connection, so that it does not wait for long reads.
@@ -127,7 +132,7 @@ impl Database {
         T: Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        blocking(move || work(&inner.relay.lock().unwrap_or_else(PoisonError::into_inner))).await?
+        blocking(move || work(&inner.lazy.lock().unwrap_or_else(PoisonError::into_inner))).await?
     }
 
     /// Waits until this process commits something.

@@ -120,7 +120,8 @@ impl Worker {
         }
         let holder = self.holder.clone();
         if self.held_since.is_some() {
-            let _ = self.database.relay(move |transaction| lease::give_back(transaction, &holder)).await;
+            let _ =
+                self.database.write_lazily(move |transaction| lease::give_back(transaction, &holder)).await;
         }
     }
 
@@ -134,7 +135,7 @@ impl Worker {
         let drafts: Vec<Draft> = rows.iter().map(|row| row.draft.clone()).collect();
         match self.publisher.publish_all(&drafts).await {
             Ok(_) => {
-                self.database.relay(move |transaction| rows::delete_up_to(transaction, last)).await?;
+                self.database.write_lazily(move |transaction| rows::delete_up_to(transaction, last)).await?;
                 self.failures = 0;
                 self.batch_max = BATCH_MAX;
                 Ok(Round::Posted)
@@ -159,7 +160,9 @@ impl Worker {
         if let [row] = rows {
             let (number, reason) = (row.number, error.to_string());
             tracing::error!(reason, topic = %row.draft.topic, href = row.draft.notice.href, "a notice was refused and put aside");
-            self.database.relay(move |transaction| rows::set_aside(transaction, number, &reason)).await?;
+            self.database
+                .write_lazily(move |transaction| rows::set_aside(transaction, number, &reason))
+                .await?;
         } else {
             self.batch_max = 1;
         }
@@ -171,7 +174,8 @@ impl Worker {
             return Ok(true);
         }
         let (holder, now, begun) = (self.holder.clone(), self.clock.now(), Instant::now());
-        let is_ours = self.database.relay(move |transaction| lease::take(transaction, &holder, now)).await?;
+        let is_ours =
+            self.database.write_lazily(move |transaction| lease::take(transaction, &holder, now)).await?;
         self.held_since = is_ours.then_some(begun);
         Ok(is_ours)
     }
