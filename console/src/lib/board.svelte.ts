@@ -43,6 +43,12 @@ export class Board {
   #timers = new Set<ReturnType<typeof setTimeout>>();
   #opened: Issue[] = [];
   #ended = 0;
+  readonly #around: (change: () => void) => void;
+
+  /** `around` runs each change that this board makes by itself later: it may keep the focus where it was. */
+  constructor(around: (change: () => void) => void) {
+    this.#around = around;
+  }
 
   /** Takes in what the view holds now; `held` keeps every row where it is. */
   take(rows: Iterable<Issue>, held: boolean, now: string): void {
@@ -54,11 +60,32 @@ export class Board {
     if (!this.#loaded || !held) return this.apply();
     const known = new Map(unresolved.map((issue) => [issue.id, issue]));
     this.shown = this.shown.map((issue) => known.get(issue.id) ?? this.#gone(issue, present, now));
+    this.#wait();
+  }
+
+  /** Counts what waits. */
+  #wait(): void {
     const before = this.shown.map((issue) => issue.id);
     const gone = this.shown.filter((issue) => issue.state === 'resolved').length;
     const shown = new Set(before);
-    const arrived = unresolved.filter((issue) => !shown.has(issue.id)).length;
-    this.pending = gone + arrived + moved(before, unresolved.map((issue) => issue.id));
+    const arrived = this.#target.filter((issue) => !shown.has(issue.id)).length;
+    this.pending = gone + arrived + moved(before, this.#target.map((issue) => issue.id));
+  }
+
+  /** Lets issues that the person resolved fade out although the order is held: that was asked for. */
+  leave(id: string): void {
+    this.#fade(new Set([id]), () => this.#wait());
+  }
+
+  #fade(ids: ReadonlySet<string>, then: () => void = () => {}): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#around(() => {
+        this.shown = this.shown.filter((issue) => !(issue.state === 'resolved' && ids.has(issue.id)));
+        then();
+      });
+    }, FADE);
+    this.#timers.add(timer);
   }
 
   /** Shows everything that waits. */
@@ -69,13 +96,7 @@ export class Board {
     this.shown = fading.length > 0 ? [...this.#target, ...fading].sort(byPriority) : this.#target;
     this.pending = 0;
     this.#loaded = true;
-    if (fading.length === 0) return;
-    const ids = new Set(fading.map((issue) => issue.id));
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.shown = this.shown.filter((issue) => !(issue.state === 'resolved' && ids.has(issue.id)));
-    }, FADE);
-    this.#timers.add(timer);
+    if (fading.length > 0) this.#fade(new Set(fading.map((issue) => issue.id)));
   }
 
   close(): void {

@@ -70,7 +70,13 @@ export function entityAddress(href: string, publicUrl?: string, routerUrl?: stri
 
 export const shortDigest = (digest: string | undefined): string => (digest ? digest.replace(/^sha256:/, '').slice(0, 10) : '–');
 
-/** A value of evidence in one line. */
-export const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value) ?? '');
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+
+/** A value of evidence in one line; times as they stand elsewhere on the page. */
+export const plain = (value: unknown): string => {
+  if (value === null || value === undefined) return 'none';
+  if (typeof value !== 'string') return JSON.stringify(value);
+  return TIME.test(value) ? `${clockDay(value)} ${clockTime(value)}` : value;
+};
 
 export const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? '' : 's'}`;

@@ -43,8 +43,10 @@ class Keys {
 
   #press(event: KeyboardEvent): void {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    // A dialog sees to its own keys.
+    if (document.querySelector('dialog[open]')) return;
     if (event.key === 'Escape') return this.#run('Escape', event);
-    if (!this.enabled || typing(document.activeElement) || document.querySelector('dialog[open]')) return;
+    if (!this.enabled || typing(document.activeElement)) return;
     const key = this.#prefix ? `${this.#prefix} ${event.key}` : event.key;
     this.#prefix = '';
     if (key === 'g') {

@@ -1,0 +1,272 @@
+// The page Live in a real browser, against a stand-in for the API.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { accessible, launch, missing, open, OUT, until } from './browser.mjs';
+import { evidence, fixture, issue, TOKEN } from './fixture.mjs';
+
+const skip = missing();
+if (skip) console.log(`SKIPPED: ${skip}`);
+/** A browser reports every answer that is no success; tests that bring one about expect it. */
+const STATUS = /status of (4|5)\d\d|ERR_CONNECTION_REFUSED|WebSocket connection/;
+
+let browser;
+before(async () => {
+  if (!skip) browser = await launch();
+});
+after(async () => browser?.close());
+
+/** Runs a test with a stand-in and a page of its own. */
+const withPage = (name, options, run) =>
+  test(name, { skip }, async () => {
+    const hob = await fixture(options.hob);
+    const opened = await open(browser, hob.url(options.path), options);
+    try {
+      await run(opened.page, hob);
+      await opened.close();
+    } finally {
+      await hob.close();
+    }
+  });
+
+const titles = (page) => page.locator('tr[data-id] [data-row]').allTextContents();
+const first = (page) => page.locator('tr[data-id] [data-row]').first();
+
+for (const width of [1440, 400]) {
+  for (const scheme of ['light', 'dark']) {
+    withPage(`issues, figures and an open issue, accessible at ${width} px, ${scheme}`, { width, scheme }, async (page, hob) => {
+      await first(page).waitFor();
+      for (let n = 0; n < 8; n += 1) {
+        hob.state.clock += 15_000;
+        hob.push('figures', [['placed', { value: 412 + n * 3 }], ['moving', { value: 63 + ((n * 5) % 7) }], ['delivered', { value: 338 + n * 2 }], ['late', { value: 17 + Math.floor(n / 3) }], ['clock', { time: new Date(hob.state.clock).toISOString() }]]);
+        await page.waitForFunction((value) => document.querySelector('[data-figure=placed]').textContent.includes(value), String(412 + n * 3));
+      }
+      await accessible(page);
+      await page.screenshot({ path: `${OUT}live-${width}-${scheme}.png` });
+      await first(page).click();
+      await page.getByText('it held for 6m: the issue opened').waitFor();
+      await accessible(page);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.equal(overflow, 0, 'nothing sticks out sideways');
+      await page.screenshot({ path: `${OUT}issue-${width}-${scheme}.png`, fullPage: width === 400 });
+    });
+  }
+}
+
+withPage('the token leaves the address and is sent; the order is by priority', {}, async (page, hob) => {
+  await first(page).waitFor();
+  assert.equal(new URL(page.url()).hash, '');
+  assert.equal(await page.evaluate(() => localStorage.getItem('hob.token')), TOKEN);
+  const priorities = (await page.locator('tr[data-id] .priority .num').allTextContents()).map(Number);
+  assert.deepEqual(priorities, priorities.toSorted((a, b) => b - a));
+  assert.deepEqual(hob.subscriptions.map((frame) => frame.view).sort(), ['figures', 'issues']);
+});
+
+test('without a token, and with a refused one, the page says how to get one', { skip }, async () => {
+  const hob = await fixture();
+  const bare = await open(browser, hob.origin);
+  await bare.page.getByText('Sign in to Hob').waitFor();
+  assert.equal(await bare.page.locator('pre').textContent(), 'hob open');
+  await accessible(bare.page);
+  await bare.page.getByLabel('Token').fill(hob.url());
+  await bare.page.keyboard.press('Enter');
+  await first(bare.page).waitFor();
+  await bare.close();
+  const wrong = await open(browser, `${hob.origin}/#token=wrong`, { allow: [STATUS] });
+  await wrong.page.getByText('Hob refused this token').waitFor();
+  await wrong.close();
+  await hob.close();
+});
+
+withPage('loading shows a skeleton', { hob: { silent: true } }, async (page) => {
+  await page.locator('.skeleton').first().waitFor();
+  await accessible(page);
+  await page.screenshot({ path: `${OUT}loading.png` });
+});
+
+withPage('no issues is good news', { hob: { issues: [] } }, async (page) => {
+  await page.getByText('No open issues').waitFor();
+  await page.getByText(/Last one \d\d:\d\d/).waitFor();
+  await accessible(page);
+  await page.screenshot({ path: `${OUT}empty.png` });
+});
+
+withPage(
+  'an error names the problem and the request, and can be tried again',
+  { allow: [STATUS], hob: { down: true, override: { '/v1/issues': () => ({ problem: [500, 'The store is full', 'no space is left'] }) } } },
+  async (page, hob) => {
+    await page.getByText('The store is full').waitFor();
+    await page.getByText('req-0197f3c2').waitFor();
+    await accessible(page);
+    await page.screenshot({ path: `${OUT}error.png` });
+    hob.state.down = false;
+    hob.state.override = {};
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await first(page).waitFor();
+  },
+);
+
+withPage(
+  'a view that the token may not read says so',
+  { allow: [STATUS], hob: { refuse: { issues: 'not allowed' }, override: { '/v1/issues': () => ({ problem: [403, 'Not allowed', 'a viewer may not'] }) } } },
+  async (page) => {
+    await page.getByText('Your token does not allow this').waitFor();
+  },
+);
+
+withPage('nothing moves under the pointer; a full stop applies what waits', {}, async (page, hob) => {
+  await first(page).waitFor();
+  const before = await titles(page);
+  await page.locator('tr[data-id]').nth(2).hover();
+  hob.change([issue(77, { priority: 99, title: 'Order 77 burns' }), { id: 'is-00009', priority: 98 }], ['is-00002']);
+  await page.getByTestId('pending').getByText('3 changes').waitFor();
+  assert.deepEqual(await titles(page), before);
+  assert.match(await page.locator('tr[data-id="is-00009"]').textContent(), /98/, 'values are up to date while the order waits');
+  await page.screenshot({ path: `${OUT}pending.png` });
+  await page.keyboard.press('.');
+  await until('the order is applied', async () => (await titles(page))[0] === 'Order 77 burns');
+  assert.equal(await page.getByTestId('pending').count(), 0);
+  await until('the resolved one fades', async () => !(await titles(page)).includes(issue(2).title));
+  hob.change([{ id: 'is-00012', priority: 100 }]);
+  await page.getByTestId('pending').waitFor();
+  await page.mouse.move(5, 5);
+  await until('leaving the list applies, too', async () => (await titles(page))[0] === issue(12).title);
+});
+
+withPage('moving, acknowledging and resolving by key keep the focus in the list', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.keyboard.press('j');
+  const focused = () => page.evaluate(() => document.activeElement?.closest('[data-id]')?.dataset.id);
+  await until('the first row has the focus', async () => (await focused()) === 'is-00001');
+  await page.keyboard.press('j');
+  await page.keyboard.press('k');
+  await page.keyboard.press('j');
+  await until('the second row has the focus', async () => (await focused()) === 'is-00002');
+  await page.keyboard.press('e');
+  await page.locator('tr[data-id="is-00002"]').getByText('acknowledged').waitFor();
+  assert.ok(hob.calls.some((call) => call.path === '/v1/issues/is-00002/acknowledge' && call.query.environment === undefined));
+  assert.equal(await focused(), 'is-00002');
+  await page.keyboard.press('r');
+  await page.getByTestId('reason').waitFor();
+  await accessible(page);
+  await page.keyboard.type('j the rider moves again');
+  await page.keyboard.press('Enter');
+  await until('the call is made', () => hob.calls.find((call) => call.path === '/v1/issues/is-00002/resolve')?.body.reason === 'j the rider moves again');
+  await until('it leaves', async () => !(await titles(page)).includes(issue(2).title));
+  await until('the next row has the focus', async () => (await focused()) !== undefined);
+  await page.locator('summary', { hasText: 'Recently resolved' }).click();
+  await page.locator('details a', { hasText: issue(2).title }).waitFor();
+  await page.keyboard.press('?');
+  await page.getByRole('heading', { name: 'Keys' }).waitFor();
+  await accessible(page);
+  await page.getByLabel('Single-key shortcuts are on').uncheck();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('?');
+  assert.equal(await page.locator('dialog').count(), 0, 'keys that are switched off do nothing');
+});
+
+withPage('acknowledging and resolving by mouse, in the row and beside it', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.locator('tr[data-id="is-00003"]').getByRole('button', { name: /^Acknowledge/ }).click();
+  await page.locator('tr[data-id="is-00003"]').getByText('acknowledged').waitFor();
+  await page.locator('tr[data-id="is-00001"] .held').click();
+  await page.getByRole('heading', { name: issue(1).title }).waitFor();
+  assert.equal(new URL(page.url()).searchParams.get('issue'), 'is-00001');
+  const pane = page.locator('aside');
+  await pane.getByRole('button', { name: 'Resolve' }).click();
+  await pane.getByRole('button', { name: 'False alarm' }).click();
+  await until('the call is made', () => hob.calls.find((call) => call.path === '/v1/issues/is-00001/resolve')?.body.reason === 'False alarm');
+  await pane.locator('header .tag', { hasText: 'resolved' }).waitFor();
+});
+
+withPage(
+  'an action that is refused says why and changes nothing',
+  { allow: [STATUS], hob: { override: { '/v1/issues/is-00001/acknowledge': () => ({ problem: [403, 'A viewer may not do this', 'it needs the role operator'] }) } } },
+  async (page) => {
+    await first(page).waitFor();
+    await page.locator('tr[data-id="is-00001"]').getByRole('button', { name: /^Acknowledge/ }).click();
+    await page.getByText('A viewer may not do this: it needs the role operator').waitFor();
+    await page.locator('tr[data-id="is-00001"]').getByText('open', { exact: true }).waitFor();
+    await accessible(page);
+  },
+);
+
+withPage('the filter is in the address, and an empty result can be cleared', { path: '/?q=rider&state=open' }, async (page) => {
+  await first(page).waitFor();
+  assert.ok((await titles(page)).every((title) => /rider/i.test(title)));
+  await page.keyboard.press('/');
+  await page.keyboard.type('nothing like this');
+  await page.getByText('No issue matches the filter').waitFor();
+  await page.getByRole('button', { name: 'Clear the filter' }).click();
+  await until('all are back', async () => (await titles(page)).length === 12);
+  assert.equal(new URL(page.url()).search, '');
+});
+
+withPage('a broken connection is said, made again, and resumed where it was', { allow: [STATUS] }, async (page, hob) => {
+  await first(page).waitFor();
+  hob.change([issue(1, { priority: 90 })]);
+  await page.locator('tr[data-id="is-00001"]').getByText('90').waitFor();
+  hob.state.down = true;
+  hob.drop();
+  await page.getByTestId('connection').getByText(/reconnecting \(\d+ s\)/).waitFor();
+  await page.getByTestId('stale').waitFor();
+  await page.screenshot({ path: `${OUT}reconnecting.png` });
+  hob.state.issues = [issue(50, { priority: 97, title: 'Order 50 came meanwhile' }), ...hob.state.issues];
+  hob.state.down = false;
+  await page.getByTestId('connection').click();
+  await page.getByTestId('connection').getByText('live').waitFor();
+  await page.mouse.move(5, 5);
+  await until('what came meanwhile is there', async () => (await titles(page))[0] === 'Order 50 came meanwhile');
+  const resumed = hob.subscriptions.filter((frame) => frame.view === 'issues').at(-1);
+  assert.ok(Number(resumed.cursor) >= 2, 'it resumes from a cursor');
+});
+
+withPage('pause keeps the screen as it is', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.keyboard.press('p');
+  await page.getByTestId('connection').getByText('paused').waitFor();
+  hob.change([issue(60, { priority: 99, title: 'Order 60 is new' })]);
+  hob.push('figures', [['placed', { value: 999 }]]);
+  await page.waitForTimeout(600);
+  assert.ok(!(await titles(page)).includes('Order 60 is new'));
+  await page.keyboard.press('p');
+  await until('all shows again', async () => (await titles(page))[0] === 'Order 60 is new');
+  await page.getByText('999').waitFor();
+});
+
+withPage('500 issues come to the right order after 200 changes a second', { hob: { issues: Array.from({ length: 500 }, (_, n) => issue(n + 1)) } }, async (page, hob) => {
+  await first(page).waitFor();
+  assert.equal(await page.locator('tr[data-id]').count(), 500);
+  for (let n = 0; n < 40; n += 1) {
+    hob.change(Array.from({ length: 10 }, (_, index) => ({ id: `is-${String(((n * 13 + index * 31) % 500) + 1).padStart(5, '0')}`, priority: (n * 7 + index * 11) % 100 })));
+    await page.waitForTimeout(50);
+  }
+  const expected = hob.state.issues.toSorted((a, b) => b.priority - a.priority || a.opened.localeCompare(b.opened) || a.id.localeCompare(b.id));
+  await until('the last patch shows', async () => (await titles(page)).join() === expected.map((each) => each.title).join());
+  await page.screenshot({ path: `${OUT}many.png` });
+});
+
+withPage('another scope is asked for, and stays in the address', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.getByLabel('Environment and tenant').selectOption('production/ie');
+  await until('the address names it', () => new URL(page.url()).searchParams.get('tenant') === 'ie');
+  await first(page).waitFor();
+  await until('calls name it', () => hob.calls.some((call) => call.path === '/v1/issues' && call.query.tenant === 'ie'));
+});
+
+withPage('one live region says a summary', {}, async (page, hob) => {
+  await first(page).waitFor();
+  hob.change([issue(81, { priority: 91 }), issue(82, { priority: 87 })]);
+  await until('the summary', async () => (await page.getByTestId('announcer').textContent()) === '2 new issues, highest 91');
+  hob.change([issue(83, { priority: 92 })]);
+  await page.waitForTimeout(700);
+  assert.equal(await page.getByTestId('announcer').textContent(), '2 new issues, highest 91', 'at most every ten seconds');
+});
+
+withPage('evidence shows its values and the event behind it', { path: '/?issue=is-00001' }, async (page) => {
+  await page.getByText(evidence(1)[0].text).waitFor();
+  await page.getByText('event 4001').click();
+  await page.getByText('"orders.create"').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('heading', { name: 'By rule' }).waitFor();
+});
