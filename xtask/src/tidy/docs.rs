@@ -78,7 +78,9 @@ pub(crate) fn dependencies(tree: &Tree) -> Vec<String> {
 pub(crate) fn own_words(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in &tree.files {
-        if path.ends_with("Cargo.lock") || path.ends_with("package-lock.json") {
+        // CI alone knows where real data stands, and hands it over by a variable.
+        let exempt = path.ends_with("Cargo.lock") || path.ends_with("package-lock.json") || path == ".ci/run";
+        if exempt {
             continue;
         }
         for (start, end) in FOREIGN {
