@@ -54,10 +54,10 @@ export function evidence(n) {
 }
 
 export const FIGURES = [
-  { id: 'placed', label: 'orders placed', value: 412, tone: 'neutral' },
-  { id: 'moving', label: 'on their way', value: 63, tone: 'neutral' },
-  { id: 'delivered', label: 'delivered', value: 338, tone: 'good' },
-  { id: 'late', label: 'late', value: 17, tone: 'warn' },
+  { id: 'placed', label: 'orders placed', value: 412, tone: 'neutral', place: 0 },
+  { id: 'moving', label: 'on their way', value: 63, tone: 'neutral', place: 1 },
+  { id: 'delivered', label: 'delivered', value: 338, tone: 'good', place: 2 },
+  { id: 'late', label: 'late', value: 17, tone: 'warn', place: 3 },
 ];
 
 const service = (name, kind, changes = {}) => ({
@@ -119,10 +119,11 @@ function series(step) {
   const points = (value) => Array.from({ length: 80 }, (_, n) => ({ time: new Date((to - (79 - n) * step) * 1000).toISOString(), value: value(n) }));
   const labels = { service: 'orders', environment: 'production', tenant: 'uk' };
   return [
-    { name: 'requests', labels, statistic: 'count', points: points((n) => step * (42 + 14 * Math.sin(n / 9) + 3 * Math.sin(n * 1.9))) },
-    { name: 'errors', labels, statistic: 'count', points: points((n) => (n > 50 && n < 56 ? step * 4 : 0)) },
-    { name: 'latency', labels, statistic: 'p50', points: points((n) => 0.0042 + 0.0007 * Math.sin(n / 5)) },
-    { name: 'latency', labels, statistic: 'p99', points: points((n) => 0.019 + 0.006 * Math.sin(n / 7) + (n > 50 && n < 56 ? 0.05 : 0)) },
+    { name: 'http.requests', labels, statistic: 'count', points: points((n) => step * (42 + 14 * Math.sin(n / 9) + 3 * Math.sin(n * 1.9))) },
+    { name: 'http.errors', labels, statistic: 'count', points: points((n) => (n > 50 && n < 56 ? step * 4 : 0)) },
+    { name: 'http.latency', labels, statistic: 'calls', points: points(() => 420) },
+    { name: 'http.latency', labels, statistic: 'p50', points: points((n) => 0.0042 + 0.0007 * Math.sin(n / 5)) },
+    { name: 'http.latency', labels, statistic: 'p99', points: points((n) => 0.019 + 0.006 * Math.sin(n / 7) + (n > 50 && n < 56 ? 0.05 : 0)) },
   ];
 }
 
@@ -179,7 +180,7 @@ export async function fixture(changes = {}) {
   let cursor = 1;
 
   const rowsOf = (view) => {
-    if (view === 'issues') return state.issues;
+    if (view === 'issues') return [...state.issues, ...state.resolved];
     if (view === 'figures') return [...state.figures, { id: 'clock', time: new Date(state.clock).toISOString() }];
     if (view === 'services') return state.services;
     if (view === 'instances') return state.instances;
@@ -213,8 +214,8 @@ export async function fixture(changes = {}) {
     const path = url.pathname;
     if (path === '/v1/status') {
       return {
-        version: '0.1.0', ready: true, uptime_seconds: 4000, platform: 'takeaway', scopes: state.scopes, default_scope: state.scopes[0],
-        public_url: 'http://city.test', router_url: 'http://127.0.0.1:8080', nodes: 1, routers: 1, services: 6, issues_open: 3,
+        version: '0.1.0', ready: true, uptime_seconds: 4000, platform: 'takeaway', scopes: state.scopes,
+        router_url: 'http://127.0.0.1:8080', nodes: 1, routers: 1, services: 6, services_ready: 4, issues: 12, events: 4100,
       };
     }
     if (path === '/v1/issues') return page(url.searchParams.get('state') === 'resolved' ? state.resolved : state.issues);

@@ -60,7 +60,7 @@ withPage('a roll back is confirmed with what will happen', { path: '/services/or
   await page.getByText('Release 3 runs no more').waitFor();
   await page.getByRole('button', { name: 'Roll back to 3' }).click();
   await until('the call is made', () => hob.calls.find((call) => call.path === '/v1/services/orders/rollback')?.body.to === 3);
-  await page.getByText('orders goes back to release 3').waitFor();
+  await page.getByRole('region', { name: 'Messages' }).getByText('orders goes back to release 3').waitFor();
 });
 
 withPage('a shot is confirmed, and the new state shows', { path: '/services/orders' }, async (page, hob) => {

@@ -5,12 +5,6 @@ import { Load } from './load.svelte';
 import { nav } from './nav.svelte';
 import type { Scope, Status } from './types';
 
-const scopeOf = (scope: Scope | string): Scope => {
-  if (typeof scope !== 'string') return scope;
-  const [environment = '', tenant = ''] = scope.split('/');
-  return { environment, tenant };
-};
-
 class Platform {
   status = new Load<Status>();
 
@@ -19,15 +13,13 @@ class Platform {
   }
 
   get scopes(): Scope[] {
-    return (this.status.data?.scopes ?? []).map(scopeOf);
+    return this.status.data?.scopes ?? [];
   }
 
   /** The scope that is shown. */
   get scope(): Scope | undefined {
-    const first = this.status.data?.default_scope;
-    const fallback = first === undefined ? this.scopes[0] : scopeOf(first);
-    if (!fallback) return undefined;
-    return { ...fallback, ...nav.scope };
+    const first = this.scopes[0];
+    return first && { ...first, ...nav.scope };
   }
 
   get publicUrl(): string | undefined {

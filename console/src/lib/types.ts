@@ -52,6 +52,8 @@ export interface Figure {
   label?: string;
   value?: number | string | null;
   tone?: string;
+  /** Where it stands on the strip. */
+  place?: number;
   time?: string;
 }
 
@@ -154,12 +156,12 @@ export interface Status {
   version: string;
   ready: boolean;
   uptime_seconds: number;
-  platform: string;
-  scopes: (Scope | string)[];
-  default_scope?: Scope | string;
+  platform?: string;
+  /** The first is meant when none is named. */
+  scopes: Scope[];
+  router_url: string;
+  /** The origin of hrefs, when it is not the router's. */
   public_url?: string;
-  router_url?: string;
-  issues_open?: number;
 }
 
 /** One page of a list. */
