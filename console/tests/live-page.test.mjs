@@ -161,6 +161,7 @@ withPage('moving, acknowledging and resolving by key keep the focus in the list'
   await accessible(page);
   await page.getByLabel('Single-key shortcuts are on').uncheck();
   await page.keyboard.press('Escape');
+  await until('the dialog is closed', async () => (await page.locator('dialog').count()) === 0);
   await page.keyboard.press('?');
   assert.equal(await page.locator('dialog').count(), 0, 'keys that are switched off do nothing');
 });

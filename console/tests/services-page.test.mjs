@@ -54,7 +54,7 @@ withPage('a roll back is confirmed with what will happen', { path: '/services/or
   await accessible(page);
   await page.screenshot({ path: `${OUT}rollback.png` });
   await page.keyboard.press('Escape');
-  assert.equal(await page.locator('dialog').count(), 0);
+  await until('the dialog is closed', async () => (await page.locator('dialog').count()) === 0);
   assert.ok(!hob.calls.some((call) => call.method === 'POST'), 'leaving the dialog does nothing');
   await page.getByRole('button', { name: 'Roll back to release 3' }).click();
   await page.getByText('Release 3 runs no more').waitFor();
