@@ -57,7 +57,7 @@ async fn what_may_be_repeated_is_and_the_rest_is_not() {
     let counted = Arc::clone(&calls);
     let answer = move || {
         let nth = counted.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(if nth % 2 == 0 { StatusCode::BAD_GATEWAY } else { StatusCode::OK })
+        std::future::ready(if nth.is_multiple_of(2) { StatusCode::BAD_GATEWAY } else { StatusCode::OK })
     };
     let origin =
         serve(Router::new().route("/x", get(answer.clone()).post(answer.clone())).route("/y", post(answer)))
