@@ -43,3 +43,6 @@ async fn serve(config: Config) -> Result<(), Error> {
 fn router(shared: Shared) -> Router {
     Router::new().route("/", get(page::html)).route("/page", get(page::json)).with_state(shared)
 }
+
+#[cfg(test)]
+mod tests;
