@@ -1,2 +1,23 @@
-//! The Hob binary: configuration, wiring and the command line.
-fn main() {}
+//! The Hob binary. Here it only reads its arguments, runs a verb and turns its end into an exit code.
+
+mod cli;
+mod core;
+mod failure;
+mod project;
+mod remote;
+mod screen;
+mod settings;
+mod supervisor;
+mod verb;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    match verb::run(arguments) {
+        Ok(code) => code,
+        Err(failure) => failure.tell(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Every door is tried: without a token, with a wrong one, and with tokens that may not pass.
+
+mod house;
+
+use axum::body::Body;
+use hob_api::{Who, doors};
+use hob_wire::{Problem, Role};
+use house::{INSTANCE, house};
+use http::{Method, Request, StatusCode};
+use serde_json::json;
+use tower::ServiceExt as _;
+
+fn fill(path: &str) -> String {
+    let pairs = [
+        ("{service}", "orders"),
+        ("{topic}", "orders"),
+        ("{name}", "x"),
+        ("{digest}", "x"),
+        ("{id}", "x"),
+        ("{node}", "node-1"),
+        ("{router}", "router"),
+        ("{sequence}", "1"),
+        ("{code}", "1"),
+    ];
+    pairs.iter().fold(path.to_owned(), |path, (parameter, value)| path.replace(parameter, value))
+}
+
+#[tokio::test]
+async fn no_door_opens_without_a_token() {
+    let house = house().await;
+    let mut tried = 0;
+    for (method, path, who) in doors() {
+        if who == Who::Public {
+            continue;
+        }
+        let path = fill(path);
+        assert!(!path.contains('{'), "{path}: the test does not know this parameter");
+        house.denied(&method, &path, None, StatusCode::UNAUTHORIZED).await;
+        house.denied(&method, &path, Some("nonsense"), StatusCode::UNAUTHORIZED).await;
+        tried += 1;
+    }
+    assert!(tried > 30, "{tried}");
+}
+
+#[tokio::test]
+async fn every_token_has_its_doors() {
+    let house = house().await;
+    for (method, path, who) in doors() {
+        let path = fill(path);
+        for token in ["viewer", "operator", "developer", "node", "router", INSTANCE] {
+            let role: Role = match token {
+                INSTANCE => Role::Instance,
+                other => serde_json::from_value(json!(other)).unwrap(),
+            };
+            let caller = hob_api::Caller { name: token.to_owned(), role, instance: None };
+            if !who.takes(&caller) {
+                house.denied(&method, &path, Some(token), StatusCode::FORBIDDEN).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_publishes_only_its_own_topics_in_its_own_scope() {
+    let house = house().await;
+    let notice = json!({"type": "update", "href": "http://x.test/orders/7"});
+    let post = |path: &'static str| house.call(Method::POST, path, Some(INSTANCE), Some(notice.clone()));
+    let (status, body) = post("/v1/topics/orders/events").await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    assert_eq!(body["first"], body["last"]);
+    let (status, body) = post("/v1/topics/riders/events").await;
+    assert_eq!((status, &body["code"]), (StatusCode::FORBIDDEN, &json!("HOB-0021")));
+    assert_eq!(post("/v1/topics/hob.issues/events").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(post("/v1/topics/orders/events?environment=other").await.0, StatusCode::FORBIDDEN);
+    let (status, body) = post("/v1/topics/oders/events").await;
+    assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &json!("HOB-0022")));
+    let (_, page) = house.call(Method::GET, "/v1/events?topic=orders", Some("viewer"), None).await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "what was refused changed nothing: {page}");
+}
+
+#[tokio::test]
+async fn bad_bodies_say_what_is_wrong() {
+    let house = house().await;
+    let check = async |body: &str, status: StatusCode, words: &str| {
+        let request = Request::post("/v1/topics/orders/events").header("authorization", format!("Bearer {INSTANCE}"));
+        let response = house.app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{body}");
+        assert_eq!(response.headers()["content-type"], Problem::MEDIA_TYPE);
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(text.contains(words), "{body}: {text}");
+    };
+    check("{", StatusCode::BAD_REQUEST, "JSON").await;
+    check("{\"type\":\"updated\",\"href\":\"http://x.test/1\"}", StatusCode::UNPROCESSABLE_ENTITY, "update").await;
+    check("{\"type\":\"update\",\"href\":\"orders/7\"}", StatusCode::UNPROCESSABLE_ENTITY, "absolute").await;
+    check("[]", StatusCode::UNPROCESSABLE_ENTITY, "event").await;
+}
+
+#[tokio::test]
+async fn etags_spare_what_is_known() {
+    let house = house().await;
+    let get = |etag: Option<String>| {
+        let mut request = Request::get("/v1/topics/orders").header("authorization", "Bearer viewer");
+        if let Some(etag) = etag {
+            request = request.header("if-none-match", etag);
+        }
+        house.app.clone().oneshot(request.body(Body::empty()).unwrap())
+    };
+    let first = get(None).await.unwrap();
+    let etag = first.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(get(Some(etag)).await.unwrap().status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(get(Some("\"other\"".to_owned())).await.unwrap().status(), StatusCode::OK);
+}

@@ -1,0 +1,285 @@
+//! The command line: verbs, their arguments, their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hob_core::Name;
+
+/// Hob ships, runs, connects, watches and mends the services of companies that take orders online.
+#[derive(Parser)]
+#[command(name = "hob", version, about, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  hob up                              start the platform whose hob.yml is here
+  hob deploy orders                   build, ship and route a new release
+  hob rollback orders                 go back, at once
+  hob logs orders --level warn -f     follow what a service says
+  hob issues                          what needs a human now
+  hob explain HOB-0050                what an error means, and what to do
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 check not met, 4 not found, 5 not allowed, 6 conflict, 7 timed out";
+
+/// What every verb takes.
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// Hob's data directory
+    #[arg(long, global = true, env = "HOB_DATA", default_value = ".hob", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Hob's API; found by the data directory when left out
+    #[arg(long, global = true, env = "HOB_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The token to call with; the one in the data directory when left out
+    #[arg(long, global = true, env = "HOB_TOKEN", hide = true, hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Where; the first environment of hob.yml when left out
+    #[arg(long = "env", global = true, value_name = "ENVIRONMENT")]
+    pub(crate) environment: Option<Name>,
+    /// For whom; the first tenant of hob.yml when left out
+    #[arg(long, global = true)]
+    pub(crate) tenant: Option<Name>,
+    /// Answer in JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Start the platform: build, apply, and deploy what differs from what runs
+    Up(Up),
+    /// Run a router
+    Router(Child),
+    /// Check the platform's files, show what would change, and store them; deploys nothing
+    Apply(Apply),
+    /// Build a service, make a release of it and route it
+    Deploy(Deploy),
+    /// Go back to the release before, or to a named one
+    Rollback(Rollback),
+    /// Releases of a service, newest first
+    Releases(OfService),
+    /// Services and how they are
+    Services,
+    /// Instances and how they are
+    Instances {
+        /// Only of this service
+        service: Option<Name>,
+    },
+    /// Nodes and how they are
+    Nodes,
+    /// Kill an instance with SIGKILL; it is started again
+    Shoot {
+        /// The instance's id
+        instance: String,
+    },
+    /// What services wrote, and the requests that went through the router
+    Logs(Logs),
+    /// What services measured
+    Metrics(Metrics),
+    /// The event log
+    Events(Events),
+    /// Topics and who owns them
+    Topics,
+    /// Subscriptions and why they wait
+    Subscriptions,
+    /// What needs a human now
+    #[command(args_conflicts_with_subcommands = true)]
+    Issues(Issues),
+    /// Rules and how they do
+    Rules,
+    /// The platform as a whole
+    Status,
+    /// Check the machine, the data directory and the platform
+    Doctor,
+    /// Print the console's address, with which the browser signs in, and open it
+    Open,
+    /// What an error means, and what to do
+    Explain {
+        /// HOB-0042, or only 42
+        code: String,
+    },
+    /// Print the API's OpenAPI document
+    #[command(hide = true)]
+    Openapi,
+    /// Run the core (`hob up` starts it)
+    #[command(hide = true)]
+    Core(Child),
+    /// Become an instance (the agent starts it)
+    #[command(hide = true)]
+    Exec {
+        /// The process that must still be the parent
+        #[arg(long)]
+        parent: u32,
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        argv: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Up {
+    /// The folder of hob.yml; found upwards from here when left out
+    pub(crate) dir: Option<PathBuf>,
+    /// Added to every default port
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=i64::from(crate::settings::PORT_OFFSET_MAX)))]
+    pub(crate) port_offset: Option<u16>,
+    /// Configuration that takes the place of a descriptor's: SERVICE.KEY=VALUE
+    #[arg(long, value_name = "SERVICE.KEY=VALUE", value_parser = parse_override)]
+    pub(crate) set: Vec<(Name, String, String)>,
+}
+
+#[derive(Args)]
+pub(crate) struct Child {
+    /// Added to every default port
+    #[arg(long, value_name = "N")]
+    pub(crate) port_offset: Option<u16>,
+    /// End when this process is no longer the parent
+    #[arg(long, hide = true)]
+    pub(crate) parent: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Apply {
+    /// The folder of hob.yml; found upwards from here when left out
+    pub(crate) dir: Option<PathBuf>,
+    /// Only check, and show what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Deploy {
+    /// The service
+    pub(crate) service: Name,
+    /// Configuration that takes the place of the descriptor's: KEY=VALUE
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+#[derive(Args)]
+pub(crate) struct Rollback {
+    /// The service
+    pub(crate) service: Name,
+    /// The release to go back to; the one before the present one that worked when left out
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) to: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct OfService {
+    /// The service
+    pub(crate) service: Name,
+}
+
+#[derive(Args)]
+pub(crate) struct Logs {
+    /// Only of this service
+    pub(crate) service: Option<Name>,
+    /// Go on as new records come
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// At least this level: trace, debug, info, warn, error
+    #[arg(long)]
+    pub(crate) level: Option<String>,
+    /// Containing this text
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// Of this instance
+    #[arg(long)]
+    pub(crate) instance: Option<String>,
+    /// Of this request
+    #[arg(long = "request", value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// Not older than this, for example 15m
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) since: Option<String>,
+    /// Records, at most
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Metrics {
+    /// The metric; a trailing * matches any ending. Without it, the names are listed
+    pub(crate) name: Option<String>,
+    /// Only of this service
+    #[arg(long)]
+    pub(crate) service: Option<Name>,
+    /// How far back, for example 1h
+    #[arg(long, default_value = "15m", value_name = "DURATION")]
+    pub(crate) since: String,
+    /// Length of a step
+    #[arg(long, default_value = "10s", value_name = "DURATION")]
+    pub(crate) step: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Events {
+    /// Only on these topics
+    pub(crate) topics: Vec<String>,
+    /// Only about this href
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Only of this request
+    #[arg(long = "request", value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// After this sequence
+    #[arg(long, value_name = "SEQUENCE")]
+    pub(crate) after: Option<String>,
+    /// Go on as new events come
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Events, at most
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Issues {
+    /// Resolved ones too
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Option<IssueVerb>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum IssueVerb {
+    /// One issue with what led to it
+    Show {
+        /// The issue's id
+        id: String,
+    },
+    /// Say that you attend to it
+    Ack {
+        /// The issue's id
+        id: String,
+        /// Why, for those who read it later
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Say that it is over
+    Resolve {
+        /// The issue's id
+        id: String,
+        /// Why, for those who read it later
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn parse_override(text: &str) -> Result<(Name, String, String), String> {
+    let (key, value) = parse_pair(text)?;
+    let (service, key) = key.split_once('.').ok_or("write it as SERVICE.KEY=VALUE")?;
+    let service = service.parse().map_err(|error| format!("failed to {error}"))?;
+    Ok((service, key.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,88 @@
+//! The core process and the router process: the children of `hob up`.
+
+mod announce;
+mod fetch;
+mod housekeeping;
+mod intake;
+mod run;
+
+use std::process::ExitCode;
+
+use hob_core::{Clock, Secret};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Child, Global};
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// The core could not start for a reason that starting again does not mend.
+pub(crate) const EXIT_HOPELESS: u8 = 78;
+
+/// Runs the core until it is told to stop.
+pub(crate) fn run_core(global: &Global, child: &Child) -> Result<ExitCode, Failure> {
+    let settings = prepare(global, child)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(run::run(settings));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(failure) => {
+            failure.tell();
+            Ok(ExitCode::from(EXIT_HOPELESS))
+        }
+    }
+}
+
+/// Runs a router until it is told to stop. With `hob up` it finds its token in the data directory; alone it takes
+/// `HOB_URL` and `HOB_TOKEN`.
+pub(crate) fn run_router(global: &Global, child: &Child) -> Result<ExitCode, Failure> {
+    let settings = prepare(global, child)?;
+    let token = match &global.token {
+        Some(token) => Secret::new(token.clone()),
+        None => settings.token("router").map_err(Failure::from)?,
+    };
+    let core_url = global.url.clone().unwrap_or_else(|| settings.api_url());
+    let config = hob_router::Config {
+        name: "router".parse().expect("a short word is a name"),
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], settings.router_port())),
+        core_url,
+        token,
+        snapshot_file: Some(settings.data.join("routing.json")),
+        clock: Clock::system(),
+        limits: hob_router::Limits::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let ended = runtime.block_on(hob_router::serve(config, stopped()));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            Failure::new(hob_api::chain(&error)).tell();
+            Ok(ExitCode::from(EXIT_HOPELESS))
+        }
+    }
+}
+
+fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
+    if let Some(parent) = child.parent {
+        crate::supervisor::die_with_parent(parent)?;
+    }
+    let filter = EnvFilter::try_from_env("HOB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Settings::to_run(global.data.clone(), child.port_offset)
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(crate) async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be watched: stop this process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,167 @@
+//! Wires the floors of the core together, and takes them down in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hob_api::{Api, Facts, Parts, Tokens, app};
+use hob_bus::Bus;
+use hob_core::{Clock, Name, Scope, Secret};
+use hob_deploy::{Deploy, Timings};
+use hob_metrics::Metrics;
+use hob_records::Records;
+use hob_store::{Store, StoreOptions};
+use hob_watch::Watch;
+use hob_wire::Role;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::announce::{announcer, publish};
+use super::fetch::ThroughRouter;
+use super::housekeeping;
+use super::intake::Telemetry;
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// How long open requests have to end when the core stops.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long instances have to end when the core stops.
+const INSTANCES_MAX: Duration = Duration::from_secs(15);
+
+/// Knows instances through the deploy floor.
+struct KnownInstances(Deploy);
+
+impl hob_api::Instances for KnownInstances {
+    fn identify(&self, token: &Secret) -> Option<(String, Name, Scope)> {
+        let identity = self.0.identify(token.expose())?;
+        Some((identity.instance, identity.service, identity.scope))
+    }
+}
+
+/// The core's parts that outlive the wiring.
+struct Core {
+    api: Api,
+    bus: Bus,
+    watch: Watch,
+    deploy_loop: hob_deploy::Service,
+    waiting: super::announce::Waiting,
+    store: Store,
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(hob_api::chain(error))
+}
+
+/// Runs the core until it is told to stop.
+pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
+    let clock = Clock::system();
+    let core = open(&settings, &clock).await?;
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], settings.api_port()))).await.map_err(
+        |error| {
+            let code = hob_core::code::PORT.name();
+            Failure::new(format!("{code}: port {} cannot be used: {error}", settings.api_port()))
+                .hint("stop what listens there, or use other ports with --port-offset")
+        },
+    )?;
+    let node_token = settings.token("node").map_err(Failure::from)?;
+    let agent = hob_agent::Config {
+        node: "node-1".parse().expect("a short word is a name"),
+        core_url: settings.api_url(),
+        token: node_token,
+        work_dir: settings.data.join("node"),
+        data_dir: settings.data.clone(),
+        clock,
+        exec: std::env::current_exe()
+            .map_err(|error| Failure::new(format!("failed to find this program: {error}")))?,
+    };
+
+    let (stop_agent, agent_stops) = watch::channel(false);
+    let (stop_api, api_stops) = watch::channel(false);
+    let (stop_deploy, deploy_stops) = watch::channel(false);
+    let Core { api, bus, watch, deploy_loop, waiting, store } = core;
+    let deploying = tokio::spawn(deploy_loop.run(raised(deploy_stops)));
+    let ticking = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.tick_wall_clock().await }
+    });
+    let announcing = tokio::spawn(publish(waiting, bus.clone()));
+    let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
+    let serving = tokio::spawn(axum_serve(listener, api, raised(api_stops)));
+    let working = tokio::spawn(hob_agent::run(agent, raised(agent_stops)));
+
+    super::stopped().await;
+    // Instances end first, while the API still takes their last words; the log is closed last.
+    let _ = stop_agent.send(true);
+    if tokio::time::timeout(INSTANCES_MAX, working).await.is_err() {
+        tracing::warn!("instances did not end in time; they are killed");
+    }
+    let _ = stop_api.send(true);
+    let _ = tokio::time::timeout(DRAIN_MAX, serving).await;
+    let _ = stop_deploy.send(true);
+    let _ = tokio::time::timeout(DRAIN_MAX, deploying).await;
+    watch.close().await;
+    bus.close().await;
+    for task in [ticking, announcing, trimming] {
+        task.abort();
+    }
+    Ok(())
+}
+
+async fn raised(mut flag: watch::Receiver<bool>) {
+    crate::supervisor::raised(&mut flag).await;
+}
+
+async fn axum_serve(listener: TcpListener, api: Api, stop: impl Future<Output = ()> + Send + 'static) {
+    if let Err(error) = hob_api::serve(listener, app(api), stop).await {
+        tracing::error!(%error, "the API ended");
+    }
+}
+
+async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
+    let code = hob_core::code::DATA_DIRECTORY.name();
+    let store = Store::open(&settings.data, StoreOptions::default())
+        .await
+        .map_err(|error| Failure::new(format!("{code}: {}", hob_api::chain(&error))))?;
+    let bus = Bus::open(&store, clock.clone()).await.map_err(|error| failed(&error))?;
+    let (announcer, waiting) = announcer(settings.api_url());
+    let config = hob_deploy::Config {
+        api_url: settings.api_url(),
+        router_url: settings.router_url(),
+        data: settings.data.clone(),
+        clock: clock.clone(),
+        timings: Timings::default(),
+    };
+    let (deploy, deploy_loop) =
+        Deploy::open(config, Arc::clone(&store.kv), Arc::clone(&store.blobs), Arc::new(announcer))
+            .await
+            .map_err(|error| failed(&error))?;
+    let fetch = ThroughRouter::new(&settings.router_url()).map_err(|error| failed(&error))?;
+    let declared = deploy.declarations();
+    let scopes = declared.as_ref().map(|(_, declared)| declared.platform.scopes()).unwrap_or_default();
+    let watch = Watch::open(&store, &bus, Arc::new(fetch), scopes).await.map_err(|error| failed(&error))?;
+    let tokens = Tokens::open(Arc::clone(&store.kv), Arc::new(KnownInstances(deploy.clone())))
+        .await
+        .map_err(|error| failed(&error))?;
+    for (name, role) in [("admin", Role::Admin), ("node", Role::Node), ("router", Role::Router)] {
+        let token = settings.token(name).map_err(Failure::from)?;
+        tokens.admit(&token, name, role).await.map_err(|error| failed(&error))?;
+    }
+    let records = Records::new(Arc::clone(&store.signals));
+    let metrics = Metrics::new(Arc::clone(&store.signals));
+    let intake = Telemetry { records: records.clone(), metrics: metrics.clone(), clock: clock.clone() };
+    let api = Api::new(Parts {
+        bus: bus.clone(),
+        deploy,
+        watch: watch.clone(),
+        records,
+        metrics,
+        intake: Arc::new(intake),
+        tokens,
+        clock: clock.clone(),
+        facts: Facts { router_url: settings.router_url(), started: clock.now() },
+    });
+    if let Some((_, declared)) = declared {
+        api.derive(&declared).await.map_err(|error| Failure::from(error.0))?;
+    }
+    Ok(Core { api, bus, watch, deploy_loop, waiting, store })
+}

@@ -1,0 +1,104 @@
+//! One file per group of verbs; here each finds its own.
+
+mod apply;
+mod bus;
+mod deploy;
+mod doctor;
+mod issues;
+mod list;
+mod logs;
+mod metrics;
+mod up;
+
+use std::process::ExitCode;
+
+use hob_core::Secret;
+
+use crate::cli::{Arguments, Global, Verb};
+use crate::failure::{Exit, Failure};
+use crate::remote::Remote;
+use crate::settings::{Settings, caller_token};
+use crate::{core, screen};
+
+/// Runs what the arguments ask for.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let global = arguments.global;
+    match arguments.verb {
+        Verb::Exec { parent, argv } => {
+            let error = hob_agent::exec_instance(parent, &argv);
+            Err(Failure::new(format!("failed to run {}: {error}", argv[0].to_string_lossy())))
+        }
+        Verb::Explain { code } => explain(&code),
+        Verb::Openapi => {
+            screen::line(hob_api::document().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Core(child) => core::run_core(&global, &child),
+        Verb::Router(child) => core::run_router(&global, &child),
+        Verb::Open => open(&global),
+        verb => {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            runtime.block_on(remote_verb(&global, verb))
+        }
+    }
+}
+
+async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
+    if let Verb::Up(up) = verb {
+        return up::up(global, up).await;
+    }
+    if let Verb::Doctor = verb {
+        return doctor::doctor(global).await;
+    }
+    let remote = Remote::new(global)?;
+    match verb {
+        Verb::Apply(arguments) => apply::apply(&remote, global, &arguments).await?,
+        Verb::Deploy(arguments) => deploy::deploy(&remote, global, &arguments).await?,
+        Verb::Rollback(arguments) => deploy::rollback(&remote, global, &arguments).await?,
+        Verb::Releases(arguments) => list::releases(&remote, global, &arguments.service).await?,
+        Verb::Services => list::services(&remote, global).await?,
+        Verb::Instances { service } => list::instances(&remote, global, service.as_ref()).await?,
+        Verb::Nodes => list::nodes(&remote, global).await?,
+        Verb::Shoot { instance } => list::shoot(&remote, &instance).await?,
+        Verb::Status => list::status(&remote, global).await?,
+        Verb::Logs(arguments) => logs::logs(&remote, global, &arguments).await?,
+        Verb::Metrics(arguments) => metrics::metrics(&remote, global, &arguments).await?,
+        Verb::Events(arguments) => bus::events(&remote, global, &arguments).await?,
+        Verb::Topics => bus::topics(&remote, global).await?,
+        Verb::Subscriptions => bus::subscriptions(&remote, global).await?,
+        Verb::Issues(arguments) => issues::issues(&remote, global, arguments).await?,
+        Verb::Rules => issues::rules(&remote, global).await?,
+        Verb::Up(_) | Verb::Doctor | Verb::Open | Verb::Openapi | Verb::Explain { .. } => {}
+        Verb::Core(_) | Verb::Router(_) | Verb::Exec { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(code: &str) -> Result<ExitCode, Failure> {
+    let page = hob_api::explain(code).ok_or_else(|| {
+        Failure::with(Exit::NotFound, format!("there is no error {code}"))
+            .hint("write it as it was told: HOB-0050")
+    })?;
+    screen::line(page.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The console's address with the token behind `#`, where browsers keep it to themselves.
+pub(crate) fn console_url(api_url: &str, token: &Secret) -> String {
+    format!("{api_url}/#token={}", token.expose())
+}
+
+fn open(global: &Global) -> Result<ExitCode, Failure> {
+    let token = caller_token(&global.data, global.token.clone())?;
+    let url = global.url.clone().unwrap_or_else(|| Settings::of_running(&global.data).api_url());
+    let address = console_url(&url, &token);
+    screen::line(&address);
+    // A machine without a desktop has no such program; the address on the screen is enough there.
+    let _ = std::process::Command::new("xdg-open")
+        .arg(&address)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,160 @@
+//! Verbs that show what there is: services, releases, instances, nodes, the platform; and `hob shoot`.
+
+use hob_core::{Clock, Name};
+use hob_sdk::Request;
+use hob_wire::{Hal, Instance, NodeSummary, Release, ServiceSummary, Status};
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::remote::Remote;
+use crate::screen::{self, Cell};
+
+/// Rows of one list.
+const ROWS_MAX: usize = 10_000;
+
+/// The word with which a state is serialised.
+fn word<T: Serialize>(state: &T) -> String {
+    serde_json::to_value(state).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn optional<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+pub(crate) async fn services(remote: &Remote, global: &Global) -> Result<(), Failure> {
+    let services: Vec<ServiceSummary> = remote.list(remote.path("/v1/services", &[]), ROWS_MAX).await?;
+    if global.json {
+        screen::json(&services);
+        return Ok(());
+    }
+    let rows = services.iter().map(|s| {
+        let ready = format!("{}/{}", s.ready, s.wanted);
+        let owner = optional(s.owner.as_ref());
+        vec![
+            Cell::bold(&s.name),
+            Cell::state(word(&s.state)),
+            Cell::plain(optional(s.release)),
+            Cell::plain(ready),
+            Cell::dim(optional(s.standby)),
+            Cell::dim(word(&s.kind)),
+            Cell::dim(owner),
+        ]
+    });
+    let head = ["service", "state", "release", "ready", "standby", "kind", "owner"];
+    screen::table(&head, &rows.collect::<Vec<_>>(), "no services are declared; declare some with hob apply");
+    Ok(())
+}
+
+pub(crate) async fn releases(remote: &Remote, global: &Global, service: &Name) -> Result<(), Failure> {
+    let path = remote.path(&format!("/v1/services/{service}/releases"), &[]);
+    let releases: Vec<Release> = remote.list(path, ROWS_MAX).await?;
+    if global.json {
+        screen::json(&releases);
+        return Ok(());
+    }
+    let now = Clock::system().now();
+    let rows = releases.iter().map(|r| {
+        let short = |digest: &hob_core::Digest| digest.hex()[..12].to_owned();
+        vec![
+            Cell::bold(r.number),
+            Cell::state(word(&r.state)),
+            Cell::plain(format!("{} ago", screen::ago(r.created, now))),
+            Cell::dim(short(&r.package)),
+            Cell::dim(short(&r.config)),
+        ]
+    });
+    let head = ["release", "state", "made", "package", "configuration"];
+    screen::table(
+        &head,
+        &rows.collect::<Vec<_>>(),
+        &format!("{service} has no release; make one: hob deploy {service}"),
+    );
+    Ok(())
+}
+
+pub(crate) async fn instances(
+    remote: &Remote,
+    global: &Global,
+    service: Option<&Name>,
+) -> Result<(), Failure> {
+    let path = remote.path("/v1/instances", &[("service", service.map(ToString::to_string))]);
+    let instances: Vec<Instance> = remote.list(path, ROWS_MAX).await?;
+    if global.json {
+        screen::json(&instances);
+        return Ok(());
+    }
+    let now = Clock::system().now();
+    let rows = instances.iter().map(|i| {
+        let reason = i.reason.clone().unwrap_or_default();
+        let reason = reason.lines().next().unwrap_or_default().chars().take(60).collect::<String>();
+        vec![
+            Cell::bold(&i.id),
+            Cell::state(word(&i.state)),
+            Cell::plain(i.release),
+            Cell::plain(optional(i.address.as_ref())),
+            Cell::plain(optional(i.started.map(|started| screen::ago(started, now)))),
+            Cell::plain(i.restarts),
+            Cell::dim(&i.node),
+            Cell::dim(reason),
+        ]
+    });
+    let head = ["instance", "state", "release", "address", "up", "restarts", "node", "why"];
+    screen::table(&head, &rows.collect::<Vec<_>>(), "no instances run; deploy a service: hob deploy SERVICE");
+    Ok(())
+}
+
+pub(crate) async fn nodes(remote: &Remote, global: &Global) -> Result<(), Failure> {
+    let nodes: Vec<NodeSummary> = remote.list(remote.path("/v1/nodes", &[]), ROWS_MAX).await?;
+    if global.json {
+        screen::json(&nodes);
+        return Ok(());
+    }
+    let now = Clock::system().now();
+    let rows = nodes.iter().map(|n| {
+        let state = if n.live { "live" } else { "lost" };
+        let reported = optional(n.reported.map(|time| format!("{} ago", screen::ago(time, now))));
+        vec![Cell::bold(&n.name), Cell::state(state), Cell::plain(n.instances), Cell::dim(reported)]
+    });
+    screen::table(
+        &["node", "state", "instances", "reported"],
+        &rows.collect::<Vec<_>>(),
+        "no node has reported yet",
+    );
+    Ok(())
+}
+
+pub(crate) async fn shoot(remote: &Remote, instance: &str) -> Result<(), Failure> {
+    remote
+        .send(Request::post(format!("/v1/instances/{instance}/shoot")).json(&serde_json::json!({})))
+        .await?;
+    screen::say(format!("{instance} is being killed; its agent starts it again"));
+    Ok(())
+}
+
+pub(crate) async fn status(remote: &Remote, global: &Global) -> Result<(), Failure> {
+    let status: Hal<Status> = remote.get("/v1/status".to_owned()).await?;
+    let status = status.body;
+    if global.json {
+        screen::json(&status);
+        return Ok(());
+    }
+    let scopes: Vec<String> = status.scopes.iter().map(ToString::to_string).collect();
+    let uptime = hob_core::format_duration(std::time::Duration::from_secs(status.uptime_seconds));
+    let rows = [
+        ("platform", Cell::bold(optional(status.platform.as_ref()))),
+        ("state", Cell::state(if status.ready { "ready" } else { "starting" })),
+        ("version", Cell::plain(&status.version)),
+        ("up", Cell::plain(uptime)),
+        ("scopes", Cell::plain(scopes.join(", "))),
+        ("services", Cell::plain(format!("{} of {} ready", status.services_ready, status.services))),
+        ("nodes", Cell::plain(status.nodes)),
+        ("routers", Cell::plain(status.routers)),
+        ("router", Cell::plain(&status.router_url)),
+        ("events", Cell::plain(status.events)),
+        ("open issues", Cell::plain(status.issues)),
+    ];
+    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|(name, cell)| vec![Cell::dim(name), cell]).collect();
+    screen::table(&["", ""], &rows, "");
+    Ok(())
+}

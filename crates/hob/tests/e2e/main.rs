@@ -1,0 +1,7 @@
+//! The whole platform from outside: the binary, its command line, its doors, the example under load. Few and slow; what
+//! can be seen in a crate's own tests is seen there.
+
+mod bad_input;
+mod load;
+mod platform;
+mod takeaway;

@@ -1,0 +1,1 @@
+//! The takeaway: from source to live orders, deployed and shot under load, stopped and killed and started again.
