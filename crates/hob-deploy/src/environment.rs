@@ -10,7 +10,7 @@ use crate::tokens::Tokens;
 use crate::{Config, ServiceScope};
 
 /// The service's own configuration with what the caller of a deploy overrode, and its digest.
-pub(crate) fn resolve(
+pub fn resolve(
     descriptor: &Service,
     overrides: BTreeMap<String, String>,
 ) -> (BTreeMap<String, String>, Digest) {

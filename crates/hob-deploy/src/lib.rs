@@ -25,6 +25,7 @@ mod view;
 mod world;
 
 pub use announce::{Announce, Silent};
+pub use environment::resolve as configuration;
 pub use error::Error;
 pub use handle::{Applied, Deploy, Identity};
 pub use model::{Config, ServiceScope, Timings};

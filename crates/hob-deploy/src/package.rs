@@ -8,6 +8,8 @@ mod check;
 mod pack;
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;

@@ -14,6 +14,8 @@ use super::PackageError;
 const WINDOW_LOG_MAX: u32 = 27;
 /// Bytes of headers, padding and manifest beside the files.
 const OVERHEAD_BYTES_MAX: u64 = 256 << 20;
+/// Zeros that the reader of the archive leaves: the second of the two blocks that end it.
+const PADDING_BYTES: u64 = 512;
 
 /// Checks an archive whole, and returns what it says of itself. It blocks.
 pub fn check(bytes: &[u8]) -> Result<Manifest, PackageError> {
@@ -25,9 +27,11 @@ pub fn check(bytes: &[u8]) -> Result<Manifest, PackageError> {
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(unreadable)?;
     let mut limited = decoder.take(PACKAGE_UNPACKED_BYTES_MAX + OVERHEAD_BYTES_MAX);
     let manifest = check_archive(&mut limited)?;
-    let surplus = io::copy(&mut limited, &mut io::sink()).map_err(unreadable)?;
+    let mut padding = Vec::new();
+    limited.by_ref().take(PADDING_BYTES + 1).read_to_end(&mut padding).map_err(unreadable)?;
+    let is_padding = padding.len() as u64 <= PADDING_BYTES && padding.iter().all(|byte| *byte == 0);
     let mut rest = limited.into_inner().finish();
-    if surplus > 0 || !rest.fill_buf().map_err(unreadable)?.is_empty() {
+    if !is_padding || !rest.fill_buf().map_err(unreadable)?.is_empty() {
         return Err(wrong("there is something after its end"));
     }
     Ok(manifest)
