@@ -39,7 +39,9 @@ pub enum Error {
         by: String,
     },
     /// The command is durable, but the engine has not come to it within the limit.
-    #[error("see issue {id} change within {seconds} s: the rule engine is behind; the command is recorded and will be taken")]
+    #[error(
+        "see issue {id} change within {seconds} s: the rule engine is behind; the command is recorded and will be taken"
+    )]
     Behind {
         /// The issue.
         id: String,
@@ -86,7 +88,9 @@ impl Error {
     /// What to try next, when there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::BadRules { .. } => Some("mend the places named and apply again; nothing was changed".to_owned()),
+            Self::BadRules { .. } => {
+                Some("mend the places named and apply again; nothing was changed".to_owned())
+            }
             Self::IssueUnknown { .. } => Some("list the issues: GET /v1/issues".to_owned()),
             Self::Behind { .. } => Some("look at the issue again in a moment".to_owned()),
             Self::Bus(error) => error.hint(),

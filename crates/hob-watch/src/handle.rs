@@ -1,16 +1,32 @@
 //! The handle that everybody else calls: cheap to clone, safe to use from many tasks.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use hob_bus::Bus;
-use hob_core::{Scope, Timestamp};
+use hob_bus::{Bus, Filter, hob_topics};
+use hob_core::{Clock, Digest, Scope, Timestamp, TopicName};
 use hob_store::Store;
-use hob_wire::{FileText, Flaw, Issue, IssueState};
+use hob_wire::{Event, FileText, Flaw, Issue, IssueState, Notice};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::Error;
+use crate::checkpoint::store_rules;
+use crate::engine::Refusal;
 use crate::fetch::Fetch;
+use crate::fetcher::Fetcher;
+use crate::inputs::{ACKNOWLEDGE, RESOLVE, RULES, hob_topic};
+use crate::rows::{CommandRow, ScopeClock};
+use crate::service::{Pace, Service};
+use crate::view::View;
+use crate::{Error, compile};
 
+/// How long a caller waits until the engine has come to a command.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Events of one look through the log.
+const PAGE: usize = 1_000;
+/// How long stopping may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Which issues are meant. What is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,88 +83,295 @@ pub struct Figures {
 /// The watch. Clones share one.
 #[derive(Clone)]
 pub struct Watch {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pace: Pace,
+    store: Store,
+    bus: Bus,
+    fetch: Arc<dyn Fetch>,
+    scopes: RwLock<BTreeMap<Scope, Watched>>,
+    /// One change of rules at a time.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// A scope that is watched.
+struct Watched {
+    view: Arc<View>,
+    stop: watch::Sender<bool>,
+    service: JoinHandle<()>,
+    fetcher: JoinHandle<()>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.fetcher.abort();
+        self.service.abort();
+    }
 }
 
 impl Watch {
     /// Opens the watch over a store and a bus: for each scope, restores the engine from its newest checkpoint, reads
     /// on from there, and fetches what notices name. Must be called within a tokio runtime.
     pub async fn open(
-        _store: &Store,
-        _bus: &Bus,
-        _fetch: Arc<dyn Fetch>,
-        _scopes: Vec<Scope>,
+        store: &Store,
+        bus: &Bus,
+        fetch: Arc<dyn Fetch>,
+        scopes: Vec<Scope>,
     ) -> Result<Self, Error> {
-        unimplemented!()
+        Ok(Self::open_at_pace(store, bus, fetch, scopes, Pace::default()))
+    }
+
+    pub(crate) fn open_at_pace(
+        store: &Store,
+        bus: &Bus,
+        fetch: Arc<dyn Fetch>,
+        scopes: Vec<Scope>,
+        pace: Pace,
+    ) -> Self {
+        let inner = Inner {
+            pace,
+            store: store.clone(),
+            bus: bus.clone(),
+            fetch,
+            scopes: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        inner.set_scopes(scopes);
+        Self { inner: Arc::new(inner) }
     }
 
     /// Reads and checks rule files without taking them.
-    pub fn check(_files: &[FileText]) -> Result<(), Vec<Flaw>> {
-        unimplemented!()
+    pub fn check(files: &[FileText]) -> Result<(), Vec<Flaw>> {
+        compile(files).map(drop)
     }
 
     /// Takes rule files in every scope, and the scopes themselves: whole or not at all. Returns once the change is
-    /// durable. Safe to repeat: rules that are the same already change nothing.
-    pub async fn set_rules(&self, _scopes: Vec<Scope>, _files: &[FileText]) -> Result<(), Error> {
-        unimplemented!()
+    /// durable. Safe to repeat: rules that are the same already change nothing. Clocks are those of the bus.
+    pub async fn set_rules(&self, scopes: Vec<Scope>, files: &[FileText]) -> Result<(), Error> {
+        let rules = compile(files).map_err(|flaws| Error::BadRules { flaws })?;
+        let Some(digest) = rules.digest() else { return Ok(()) };
+        let _one_at_a_time = self.inner.changing.lock().await;
+        store_rules(&*self.inner.store.blobs, &digest, files).await?;
+        self.inner.set_scopes(scopes);
+        let views: Vec<Arc<View>> =
+            self.inner.read().values().map(|watched| Arc::clone(&watched.view)).collect();
+        for view in views {
+            self.inner.put_in_force(&view, digest).await?;
+        }
+        Ok(())
     }
 
     /// The scopes that are watched, in order.
     pub fn scopes(&self) -> Vec<Scope> {
-        unimplemented!()
+        self.inner.read().keys().cloned().collect()
     }
 
     /// Issues by priority, the most urgent first; resolved ones, newest first, after all others.
-    pub fn issues(&self, _scope: &Scope, _filter: &IssueFilter) -> Result<Vec<Arc<Issue>>, Error> {
-        unimplemented!()
+    pub fn issues(&self, scope: &Scope, filter: &IssueFilter) -> Result<Vec<Arc<Issue>>, Error> {
+        Ok(self.inner.view(scope)?.issues(filter))
     }
 
     /// One issue, or [`Error::IssueUnknown`].
-    pub fn issue(&self, _scope: &Scope, _id: &str) -> Result<Arc<Issue>, Error> {
-        unimplemented!()
+    pub fn issue(&self, scope: &Scope, id: &str) -> Result<Arc<Issue>, Error> {
+        self.inner.view(scope)?.issue(id).ok_or_else(|| unknown(scope, id))
     }
 
     /// Says that somebody attends to an issue, and returns it as it is then. Durable when it returns.
     /// [`Error::IssueState`] when it is acknowledged or resolved already.
     pub async fn acknowledge(
         &self,
-        _scope: &Scope,
-        _id: &str,
-        _actor: &str,
-        _reason: &str,
+        scope: &Scope,
+        id: &str,
+        actor: &str,
+        reason: &str,
     ) -> Result<Arc<Issue>, Error> {
-        unimplemented!()
+        self.inner.command(ACKNOWLEDGE, scope, id, actor, reason).await
     }
 
     /// Says that an issue is over, and returns it as it is then. Durable when it returns. While its condition holds
     /// on, the rule opens no new one. [`Error::IssueState`] when it is resolved already.
     pub async fn resolve(
         &self,
-        _scope: &Scope,
-        _id: &str,
-        _actor: &str,
-        _reason: &str,
+        scope: &Scope,
+        id: &str,
+        actor: &str,
+        reason: &str,
     ) -> Result<Arc<Issue>, Error> {
-        unimplemented!()
+        self.inner.command(RESOLVE, scope, id, actor, reason).await
     }
 
     /// The rules by name, and how they do in a scope.
-    pub fn rules(&self, _scope: &Scope) -> Result<Vec<RuleSummary>, Error> {
-        unimplemented!()
+    pub fn rules(&self, scope: &Scope) -> Result<Vec<RuleSummary>, Error> {
+        Ok(self.inner.view(scope)?.rule_summaries())
     }
 
     /// The live strip of a scope.
-    pub fn figures(&self, _scope: &Scope) -> Result<Figures, Error> {
-        unimplemented!()
+    pub fn figures(&self, scope: &Scope) -> Result<Figures, Error> {
+        Ok(self.inner.view(scope)?.figures())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state_hash(&self, scope: &Scope) -> Digest {
+        self.inner.view(scope).expect("the test's scope").engine().state_hash()
     }
 
     /// Moves whenever issues, rules or figures of the scope changed; many changes may be one move.
-    pub fn changes(&self, _scope: &Scope) -> Result<watch::Receiver<u64>, Error> {
-        unimplemented!()
+    pub fn changes(&self, scope: &Scope) -> Result<watch::Receiver<u64>, Error> {
+        Ok(self.inner.view(scope)?.changes())
     }
 
     /// Writes checkpoints and stops. Handles may be dropped without it: the next start then replays more.
     pub async fn close(&self) {
-        unimplemented!()
+        let scopes = std::mem::take(&mut *self.inner.scopes.write().unwrap_or_else(PoisonError::into_inner));
+        for mut watched in scopes.into_values() {
+            let _ = watched.stop.send(true);
+            if tokio::time::timeout(CLOSE_MAX, &mut watched.service).await.is_err() {
+                tracing::warn!(scope = %watched.view.scope, "rules did not stop in time; the next start replays more");
+            }
+        }
+    }
+}
+
+fn unknown(scope: &Scope, id: &str) -> Error {
+    Error::IssueUnknown { id: id.chars().take(80).collect(), scope: scope.clone() }
+}
+
+impl Inner {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Scope, Watched>> {
+        self.scopes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self, scope: &Scope) -> Result<Arc<View>, Error> {
+        let watched = self.read().get(scope).map(|watched| Arc::clone(&watched.view));
+        watched.ok_or_else(|| Error::ScopeUnknown { scope: scope.clone() })
+    }
+
+    /// Watches these scopes and no others. A scope that is gone keeps its checkpoints.
+    fn set_scopes(&self, scopes: Vec<Scope>) {
+        let mut known = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|scope, _| scopes.contains(scope));
+        for scope in scopes {
+            known.entry(scope).or_insert_with_key(|scope| self.watch(scope));
+        }
+    }
+
+    fn watch(&self, scope: &Scope) -> Watched {
+        let view = Arc::new(View::new(scope.clone()));
+        let (stop, stopped) = watch::channel(false);
+        let (fetched_topics, topics) = watch::channel(Vec::<TopicName>::new());
+        let fetcher = Fetcher {
+            scope: scope.clone(),
+            bus: self.bus.clone(),
+            kv: Arc::clone(&self.store.kv),
+            fetch: Arc::clone(&self.fetch),
+            clock: Clock::system(),
+            topics,
+        };
+        let service = Service {
+            pace: self.pace,
+            bus: self.bus.clone(),
+            store: self.store.clone(),
+            view: Arc::clone(&view),
+            fetched_topics,
+            stop: stopped,
+        };
+        Watched { view, stop, service: tokio::spawn(service.run()), fetcher: tokio::spawn(fetcher.run()) }
+    }
+
+    /// Writes a change of rules into the scope's log, unless they are in force.
+    async fn put_in_force(&self, view: &View, digest: Digest) -> Result<(), Error> {
+        let clock_topic = self.bus.clock_topic(&view.scope);
+        let clock = ScopeClock::from(clock_topic.clone());
+        let restored = tokio::time::timeout(ANSWER_MAX, view.rules_when_restored()).await;
+        let (sequence, mut in_force, mut its_clock) = restored.map_err(|_| Error::Store {
+            action: "restore the rules' state".to_owned(),
+            reason: "it takes too long".to_owned(),
+        })?;
+        // The engine may be behind: what the log says last counts.
+        for event in self.commands_after(&view.scope, sequence).await? {
+            let row = event.data.and_then(|data| serde_json::from_value::<CommandRow>(data).ok());
+            if let Some(CommandRow { rules: Some(rules), clock_topic, .. }) = row {
+                (in_force, its_clock) = (Some(rules), clock_topic.into());
+            }
+        }
+        if in_force == Some(digest) && its_clock == clock {
+            return Ok(());
+        }
+        let row =
+            CommandRow { actor: "hob".to_owned(), rules: Some(digest), clock_topic, ..CommandRow::default() };
+        let sequence = self.tell(&view.scope, RULES, row).await?;
+        if tokio::time::timeout(ANSWER_MAX, view.wait_for(sequence)).await.is_err() {
+            tracing::warn!(scope = %view.scope, "rules are recorded, and take effect once the engine has caught up");
+        }
+        Ok(())
+    }
+
+    /// Changes of rules in the log after a sequence.
+    async fn commands_after(&self, scope: &Scope, sequence: u64) -> Result<Vec<Event>, Error> {
+        let topics = vec![hob_topic(hob_topics::COMMANDS)];
+        let filter = Filter { types: vec![RULES.to_owned()], ..Filter::topics(scope.clone(), topics) };
+        let mut events = Vec::new();
+        let mut after = Some(sequence);
+        while let Some(from) = after {
+            let page = match self.bus.events(&filter, from, PAGE).await {
+                Err(hob_bus::Error::CursorExpired { oldest, .. }) if oldest > from + 1 => {
+                    after = Some(oldest - 1);
+                    continue;
+                }
+                page => page?,
+            };
+            events.extend(page.events);
+            after = page.next;
+        }
+        Ok(events)
+    }
+
+    /// Appends a command to the log and returns its sequence.
+    async fn tell(&self, scope: &Scope, command: &str, row: CommandRow) -> Result<u64, Error> {
+        let notice = Notice {
+            kind: command.to_owned(),
+            href: None,
+            t: None,
+            id: None,
+            data: serde_json::to_value(row).ok(),
+            entitytag: None,
+            requestid: None,
+            traceparent: None,
+        };
+        let topic = hob_topic(hob_topics::COMMANDS);
+        let published = self.bus.publish_as_hob(scope, &topic, vec![notice]).await?;
+        Ok(published.first.parse().unwrap_or(0))
+    }
+
+    async fn command(
+        &self,
+        command: &'static str,
+        scope: &Scope,
+        id: &str,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Arc<Issue>, Error> {
+        let view = self.view(scope)?;
+        // Nothing is recorded about an issue that nobody knows.
+        view.issue(id).ok_or_else(|| unknown(scope, id))?;
+        let row = CommandRow {
+            issue: Some(id.to_owned()),
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            ..CommandRow::default()
+        };
+        let sequence = self.tell(scope, command, row).await?;
+        let behind = || Error::Behind { id: id.to_owned(), seconds: ANSWER_MAX.as_secs() };
+        tokio::time::timeout(ANSWER_MAX, view.wait_for(sequence)).await.map_err(|_| behind())?;
+        match view.answer(sequence).ok_or_else(behind)? {
+            None => view.issue(id).ok_or_else(|| unknown(scope, id)),
+            Some(Refusal::Unknown) => Err(unknown(scope, id)),
+            Some(Refusal::Already { state, by }) => {
+                let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+                Err(Error::IssueState { command, id: id.to_owned(), state, by })
+            }
+        }
     }
 }

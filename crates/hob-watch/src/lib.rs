@@ -2,12 +2,31 @@
 //!
 //! Notices are fetched into observations; observations, streams, clocks and people's commands are the only inputs of
 //! a pure engine, which opens, changes and resolves issues. Everything it needs is in the event log, so that a replay
-//! gives the same issues. Only this crate opens issues. Start at [`Watch`].
+//! gives the same issues. Only this crate opens issues. Start at [`Watch`], or at [`Engine`] to drive the rules
+//! without a log.
 
+mod checkpoint;
+mod engine;
 mod error;
+mod expression;
 mod fetch;
+mod fetch_queue;
+mod fetcher;
 mod handle;
+mod inputs;
+mod model;
+mod rows;
+mod rules;
+mod service;
+mod template;
+mod value;
+mod view;
 
+pub use engine::{
+    Command, Count, ENTITIES_MAX, Engine, Input, Output, RESOLVED_ISSUES_MAX, Refusal, Verb, What,
+};
 pub use error::Error;
 pub use fetch::{Fetch, Fetched};
 pub use handle::{FigureValue, Figures, IssueFilter, RuleSummary, Watch};
+pub use model::Rules;
+pub use rules::compile;

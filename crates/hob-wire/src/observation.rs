@@ -1,6 +1,6 @@
 //! What fetches of entities returned, and what parts of Hob report about themselves.
 
-use hob_core::{Name, Timestamp};
+use hob_core::{Name, Timestamp, TopicName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +10,9 @@ use serde_json::Value;
 pub struct Observation {
     /// The entity.
     pub href: String,
+    /// The topic whose notice caused the fetch; it tells what kind of entity this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<TopicName>,
     /// The HTTP status; 0 when there was no answer.
     pub status: u16,
     /// The representation's ETag.

@@ -1,0 +1,268 @@
+//! The rule engine: inputs in the order of the log, transitions of issues out.
+//!
+//! It is pure. It knows no HTTP, no tokio, no wall clock and no randomness, keeps everything in ordered maps, and
+//! gives the same outputs for the same inputs whoever drives it: the service over the event log, a replay, or a
+//! simulator. Time is the scope's clock, which only inputs move.
+
+mod cell;
+mod entity;
+mod evidence;
+mod figures;
+mod issue;
+mod judge;
+mod step;
+mod timers;
+mod track;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hob_core::{Digest, Scope, Timestamp};
+use hob_wire::{Event, Issue, IssueState, Observation, Transition};
+
+use crate::expression::Evaluator;
+use crate::model::Rules;
+use crate::rows::{FORM, StateRow};
+pub use figures::Count;
+use timers::{Timer, Timers};
+
+/// Entities that one engine keeps; more are refused and counted.
+pub const ENTITIES_MAX: usize = 1_000_000;
+/// Resolved issues that one engine keeps, the newest.
+pub const RESOLVED_ISSUES_MAX: usize = 2_000;
+
+/// Something that happened, at its place in the log.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its place in the log; greater than that of the input before.
+    pub sequence: u64,
+    /// When Hob recorded it, by the wall clock.
+    pub recorded: Timestamp,
+    /// The scope's clock, when this input moves it: a record of the clock topic, or any record where the scope is on
+    /// the wall clock. A clock never goes back.
+    pub clock: Option<Timestamp>,
+    /// What it is.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A fetch of an entity returned.
+    Observed(Box<Observation>),
+    /// A notice about an entity, which becomes evidence, or a record of a stream.
+    Event(Box<Event>),
+    /// Time passed.
+    Clock,
+    /// A person decided something.
+    Command(Command),
+    /// Other rules are in force from here on.
+    Rules {
+        /// The rules.
+        rules: Arc<Rules>,
+        /// Whether another clock counts from here on: what was waited for on the one before starts over.
+        is_other_clock: bool,
+    },
+}
+
+/// What a person decided about an issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What.
+    pub verb: Verb,
+    /// The issue's id.
+    pub issue: String,
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What may be decided about an issue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// I attend to it.
+    Acknowledge,
+    /// It is over.
+    Resolve,
+}
+
+/// What follows from an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// An issue's state changed. The id names the transition for good: a replay gives it again.
+    Transition {
+        /// `<issue id>.<number of the transition>`.
+        id: String,
+        /// The transition.
+        transition: Box<Transition>,
+    },
+    /// An issue changed, but not its state: its priority, or what it touches.
+    Touched {
+        /// The issue's id.
+        issue: String,
+    },
+    /// An issue is no longer kept.
+    Dropped {
+        /// The issue's id.
+        issue: String,
+    },
+    /// What became of the command at this sequence.
+    Answer {
+        /// The command's sequence.
+        sequence: u64,
+        /// Nothing when it was done.
+        refusal: Option<Refusal>,
+    },
+}
+
+/// Why a command was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such issue.
+    Unknown,
+    /// It is in this state already, thanks to this person.
+    Already {
+        /// The state.
+        state: IssueState,
+        /// Who was first, when it is known.
+        by: Option<String>,
+    },
+}
+
+/// The engine of one scope.
+#[derive(Debug)]
+pub struct Engine {
+    scope: Scope,
+    rules: Arc<Rules>,
+    state: StateRow,
+    evaluator: Evaluator,
+    timers: Timers,
+    /// Who links to an entity: target → referrers.
+    referrers: BTreeMap<String, BTreeSet<String>>,
+    /// Entities by kind and `id` field, for streams that name no href.
+    ids: BTreeMap<(String, String), String>,
+    /// The newest issue of each rule and key.
+    newest: BTreeMap<(String, String), String>,
+    /// Resolved issues by when they ended.
+    resolved: BTreeSet<(Timestamp, String)>,
+    /// Entities that count now, by `entity.figure`.
+    counting: BTreeMap<String, u64>,
+    /// [`StateRow::forgotten`] for looking up.
+    forgotten: BTreeSet<String>,
+    /// The input that is being taken.
+    at: At,
+}
+
+/// The place of the input that is being taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct At {
+    sequence: u64,
+    recorded: Timestamp,
+}
+
+impl Engine {
+    /// An engine that has seen nothing and has no rules.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            rules: Arc::new(Rules::default()),
+            state: StateRow { form: FORM, ..StateRow::default() },
+            evaluator: Evaluator::new(),
+            timers: Timers::default(),
+            referrers: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            resolved: BTreeSet::new(),
+            counting: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            at: At::default(),
+        }
+    }
+
+    /// The engine as it was when [`Engine::state`] was written; `rules` are those that the state names.
+    pub(crate) fn restored(scope: Scope, state: StateRow, rules: Arc<Rules>) -> Self {
+        let mut engine = Self { rules, state, ..Self::new(scope) };
+        engine.evaluator.set_now(engine.state.clock);
+        engine.forgotten = engine.state.forgotten.iter().cloned().collect();
+        engine.derive();
+        engine
+    }
+
+    /// What it remembers.
+    pub(crate) fn state(&self) -> &StateRow {
+        &self.state
+    }
+
+    /// A digest of everything that it remembers: equal engines have equal ones.
+    pub fn state_hash(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(&self.state).expect("rows are JSON"))
+    }
+
+    /// The newest input that was taken.
+    pub fn sequence(&self) -> u64 {
+        self.state.sequence
+    }
+
+    /// The scope's clock.
+    pub fn clock(&self) -> Timestamp {
+        self.state.clock
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// An issue by its id.
+    pub fn issue(&self, id: &str) -> Option<&Issue> {
+        self.state.issues.get(id).map(|row| &row.issue)
+    }
+
+    /// All issues that are kept, by id.
+    pub fn issues(&self) -> impl Iterator<Item = &Issue> {
+        self.state.issues.values().map(|row| &row.issue)
+    }
+
+    /// Makes everything anew that is derived from the state and the rules.
+    fn derive(&mut self) {
+        self.referrers.clear();
+        self.ids.clear();
+        self.counting.clear();
+        self.timers = Timers::default();
+        let hrefs: Vec<String> = self.state.entities.keys().cloned().collect();
+        for href in &hrefs {
+            self.derive_entity(href);
+        }
+        for (rule, cells) in &self.state.cells {
+            for (href, cell) in cells {
+                if let Some(due) = cell.due {
+                    self.timers.arm(due, Timer::Cell { rule: rule.clone(), href: href.clone() });
+                }
+            }
+        }
+        for (href, entity) in &self.state.entities {
+            if let Some(at) = entity.forget_at {
+                self.timers.arm(at, Timer::Forget { href: href.clone() });
+            }
+        }
+        self.derive_issues();
+    }
+
+    fn derive_issues(&mut self) {
+        self.newest.clear();
+        self.resolved.clear();
+        let mut issues: Vec<&Issue> = self.state.issues.values().map(|row| &row.issue).collect();
+        // An unresolved issue is the newest of its key, whenever it opened.
+        issues.sort_by_key(|issue| (issue.state != IssueState::Resolved, issue.opened, issue.id.clone()));
+        for issue in issues {
+            self.newest.insert((issue.rule.clone(), issue.key.clone()), issue.id.clone());
+            if let (IssueState::Resolved, Some(at)) = (issue.state, issue.resolved) {
+                self.resolved.insert((at, issue.id.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Rule files: YAML documents told apart by their top key, read and checked as one, with every flaw in its place.
+//!
+//! Nothing is taken when anything is wrong. Keys that later versions will know are refused by name, never ignored.
+
+mod check;
+mod entity;
+mod rule;
+
+use std::collections::BTreeMap;
+
+use hob_core::Digest;
+use hob_wire::yaml::{self, Flaws, Node, Value};
+use hob_wire::{FileText, Flaw};
+
+use crate::expression::on_a_large_stack;
+use crate::model::{EntityKind, Rule, Rules};
+
+/// Rules and entities that one platform may have.
+pub(crate) const DOCUMENTS_MAX: usize = 1000;
+
+/// One document of a rule file, and the file's text for places within expressions.
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    node: &'a Node,
+    text: &'a str,
+}
+
+/// Reads and checks all rule files; every flaw of every file when there is one.
+pub fn compile(files: &[FileText]) -> Result<Rules, Vec<Flaw>> {
+    on_a_large_stack(|| compile_here(files))
+}
+
+fn compile_here(files: &[FileText]) -> Result<Rules, Vec<Flaw>> {
+    let mut found = Vec::new();
+    let mut parsed = Vec::new();
+    for file in files {
+        match yaml::parse_documents(&file.file, &file.text) {
+            Ok(documents) => parsed.push((file, documents)),
+            Err(flaw) => found.push(flaw),
+        }
+    }
+    let documents: Vec<(&FileText, Document<'_>)> = parsed
+        .iter()
+        .flat_map(|(file, nodes)| nodes.iter().map(move |node| (*file, Document { node, text: &file.text })))
+        .collect();
+    if documents.len() > DOCUMENTS_MAX {
+        let what = format!("{} entities and rules; at most {DOCUMENTS_MAX} are read", documents.len());
+        found.push(Flaw { file: documents[0].0.file.clone(), line: 1, column: 1, what, hint: None });
+        return Err(found);
+    }
+    let entities = read_entities(&documents, &mut found);
+    let rules = read_rules(&documents, &entities, &mut found);
+    if found.is_empty() { Ok(assemble(digest(files), entities, rules)) } else { Err(found) }
+}
+
+fn digest(files: &[FileText]) -> Digest {
+    let mut bytes = Vec::new();
+    for part in files.iter().flat_map(|file| [&file.file, &file.text]) {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    Digest::of(&bytes)
+}
+
+fn read_entities(
+    documents: &[(&FileText, Document<'_>)],
+    found: &mut Vec<Flaw>,
+) -> BTreeMap<String, EntityKind> {
+    let mut entities: BTreeMap<String, EntityKind> = BTreeMap::new();
+    for (file, document) in documents.iter().filter(|(_, document)| document.node.get("entity").is_some()) {
+        let mut flaws = Flaws::new(&file.file);
+        if let Some(kind) = entity::read(*document, &mut flaws) {
+            let taken = |kind: &EntityKind, other: &EntityKind| {
+                let same_topic = kind.topic.is_some() && kind.topic == other.topic;
+                other.name == kind.name
+                    || same_topic
+                    || (kind.stream.is_some() && kind.stream == other.stream)
+            };
+            match entities.values().find(|other| taken(&kind, other)) {
+                Some(other) if other.name == kind.name => {
+                    flaws.at(document.node, format!("entity `{}` is declared twice", kind.name));
+                }
+                Some(other) => {
+                    let what =
+                        format!("entity `{}` comes from the same topic as `{}`", kind.name, other.name);
+                    flaws.hint(document.node, what, "one topic carries one kind of entity");
+                }
+                None => {
+                    entities.insert(kind.name.clone(), kind);
+                }
+            }
+        }
+        found.append(&mut flaws.found);
+    }
+    for (file, document) in documents.iter().filter(|(_, document)| document.node.get("entity").is_some()) {
+        let mut flaws = Flaws::new(&file.file);
+        entity::check_links(*document, &entities, &mut flaws);
+        found.append(&mut flaws.found);
+    }
+    entities
+}
+
+fn read_rules(
+    documents: &[(&FileText, Document<'_>)],
+    entities: &BTreeMap<String, EntityKind>,
+    found: &mut Vec<Flaw>,
+) -> BTreeMap<String, Rule> {
+    let mut rules: BTreeMap<String, Rule> = BTreeMap::new();
+    for (file, document) in documents.iter().filter(|(_, document)| document.node.get("entity").is_none()) {
+        let mut flaws = Flaws::new(&file.file);
+        if document.node.get("rule").is_some() {
+            if let Some(rule) = rule::read(*document, entities, &mut flaws) {
+                match rules.get(&rule.name) {
+                    Some(other) => {
+                        let what = format!("rule `{}` is there already, in {}", rule.name, other.file);
+                        flaws.at(document.node, what);
+                    }
+                    None => {
+                        rules.insert(rule.name.clone(), rule);
+                    }
+                }
+            }
+        } else if document.node.get("groups").is_some() {
+            let what = "`groups`: Prometheus rule files are not supported yet";
+            flaws.hint(document.node, what, "move the file out of what hob.yml calls rules");
+        } else {
+            flaws.hint(
+                document.node,
+                "neither an entity nor a rule",
+                "begin the document with `entity:` or `rule:`",
+            );
+        }
+        found.append(&mut flaws.found);
+    }
+    rules
+}
+
+fn assemble(digest: Digest, entities: BTreeMap<String, EntityKind>, rules: BTreeMap<String, Rule>) -> Rules {
+    let mut compiled = Rules { digest: Some(digest), ..Rules::default() };
+    for (name, kind) in &entities {
+        compiled.by_topic.extend(kind.topic.clone().map(|topic| (topic, name.clone())));
+        compiled.by_stream.extend(kind.stream.clone().map(|topic| (topic, name.clone())));
+    }
+    for (name, rule) in &rules {
+        compiled.about.entry(rule.about.clone()).or_default().push(name.clone());
+    }
+    compiled.entities = entities;
+    compiled.rules = rules;
+    compiled
+}
+
+/// What a node says, wherever it stands: two nodes that say the same give the same text.
+fn said(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar { text, plain } => format!("{plain}{text:?}"),
+        Value::List(items) => format!("[{}]", items.iter().map(said).collect::<Vec<_>>().join(",")),
+        Value::Map(entries) => {
+            let entries: Vec<String> =
+                entries.iter().map(|(k, v)| format!("{}:{}", said(k), said(v))).collect();
+            format!("{{{}}}", entries.join(","))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
