@@ -176,19 +176,23 @@ impl Service {
         self.config.clock.now()
     }
 
-    /// An answer that nobody waits for any more is dropped: what was asked is done all the same.
+    /// Whoever is answered sees what was done: the view comes before the answer. An answer that nobody waits for any
+    /// more is dropped; what was asked is done all the same.
     async fn take(&mut self, command: Command) {
         match command {
             Command::Apply { declarations, expected, reply } => {
                 let answer = self.apply(*declarations, expected).await;
+                self.publish(self.now());
                 let _ = reply.send(answer);
             }
             Command::Deploy { home, package, manifest, overrides, reply } => {
                 let answer = self.deploy(home, package, *manifest, overrides).await;
+                self.publish(self.now());
                 let _ = reply.send(answer);
             }
             Command::Rollback { home, to, reply } => {
                 let answer = self.rollback(home, to).await;
+                self.publish(self.now());
                 let _ = reply.send(answer);
             }
             Command::Shoot { instance, reply } => {

@@ -12,7 +12,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper-util", &["hob-router"]),
     ("object_store", &["hob-store"]),
     ("redb", &["hob-store"]),
-    ("reqwest", &["hob-sdk"]),
+    ("reqwest", &["hob", "hob-agent", "hob-sdk"]),
     ("rusqlite", &["hob-sdk"]),
     ("saphyr-parser", &["hob-wire"]),
 ];
