@@ -40,6 +40,8 @@ export class Board {
   recent = $state.raw<Issue[]>([]);
   #target: Issue[] = [];
   #loaded = false;
+  /** Ids of issues on their way out: nobody need apply those. */
+  #fading = new Set<string>();
   #timers = new Set<ReturnType<typeof setTimeout>>();
   #opened: Issue[] = [];
   #ended = 0;
@@ -66,7 +68,7 @@ export class Board {
   /** Counts what waits. */
   #wait(): void {
     const before = this.shown.map((issue) => issue.id);
-    const gone = this.shown.filter((issue) => issue.state === 'resolved').length;
+    const gone = this.shown.filter((issue) => issue.state === 'resolved' && !this.#fading.has(issue.id)).length;
     const shown = new Set(before);
     const arrived = this.#target.filter((issue) => !shown.has(issue.id)).length;
     this.pending = gone + arrived + moved(before, this.#target.map((issue) => issue.id));
@@ -78,8 +80,10 @@ export class Board {
   }
 
   #fade(ids: ReadonlySet<string>, then: () => void = () => {}): void {
+    for (const id of ids) this.#fading.add(id);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
+      for (const id of ids) this.#fading.delete(id);
       this.#around(() => {
         this.shown = this.shown.filter((issue) => !(issue.state === 'resolved' && ids.has(issue.id)));
         then();

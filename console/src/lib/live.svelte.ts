@@ -10,6 +10,7 @@ const RETRY_FIRST = 500;
 const RETRY_MOST = 8_000;
 /** The server pings more often than this when nothing happens. */
 const SILENCE_MOST = 45_000;
+const SETTLED = 1_000;
 
 export type Connection = 'connecting' | 'live' | 'reconnecting';
 
@@ -113,6 +114,7 @@ class Live {
   #retryAt = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #scope = '';
+  #since = 0;
 
   /** Opens the socket for the present token and scope; again when one of them changed. */
   start(): void {
@@ -155,6 +157,13 @@ class Live {
     this.#send({ frame: 'unsub', id: view.id });
   }
 
+  /** What the button beside the state means at this moment. */
+  press(): void {
+    if (this.connection !== 'live') this.retryNow();
+    // Whoever wanted to connect again just as it happened did not want to pause.
+    else if (this.paused || Date.now() - this.#since > SETTLED) this.togglePause();
+  }
+
   togglePause(): void {
     this.paused = !this.paused;
     if (!this.paused) this.#flush();
@@ -194,7 +203,7 @@ class Live {
       this.#attempts = 0;
       this.connection = 'live';
       this.down = false;
-      this.heard = Date.now();
+      this.#since = this.heard = Date.now();
       for (const view of this.#views.values()) this.#subscribe(view);
     };
     socket.onmessage = (message) => this.#take(message.data as string);
