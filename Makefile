@@ -2,7 +2,6 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-TAKEAWAY := orders restaurants riders dispatch city storefront
 
 # Arguments of `make up`: DAY, SPEED, SEED, FAULTS, PORT_OFFSET, DATA.
 DATA ?= $(or $(HOB_DATA),.hob)
@@ -20,7 +19,7 @@ up: build ## run the takeaway: DAY= SPEED= SEED= FAULTS= PORT_OFFSET= DATA=
 
 .PHONY: build
 build: console ## build hob, the console and the example, optimised
-	cargo build --release -p hob $(TAKEAWAY:%=-p takeaway-%)
+	cargo build --release --workspace --bins
 
 .PHONY: console
 console: console/dist/index.html ## build the console
@@ -40,7 +39,7 @@ test: ## everything that CI runs
 	$(MAKE) --no-print-directory console
 	cd console && npm run --silent check && npm test --silent
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	cargo build --quiet -p hob $(TAKEAWAY:%=-p takeaway-%)
+	cargo build --quiet --workspace --bins
 	HOB_TEST_BROWSER=1 TAKEAWAY_PROFILE=dev cargo test --workspace --quiet
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 

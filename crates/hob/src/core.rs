@@ -68,7 +68,11 @@ fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
         crate::supervisor::die_with_parent(parent)?;
     }
     let filter = EnvFilter::try_from_env("HOB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
     Settings::to_run(global.data.clone(), child.port_offset)
 }
 

@@ -59,7 +59,8 @@ impl Project {
     fn read_services(&mut self, root: &Path, flaws: &mut Vec<Flaw>) -> Result<(), Failure> {
         for path in matches(root, &self.declarations.platform.services)? {
             let file = if path.is_dir() { path.join(SERVICE_FILE) } else { path };
-            if !file.is_file() {
+            // A glob such as `*` also matches folders that are no services, and other files.
+            if !file.is_file() || file.file_name().is_none_or(|name| name != SERVICE_FILE) {
                 continue;
             }
             let read = read_service(&file, &below(root, &file))?;
