@@ -213,6 +213,11 @@ impl Watch {
     }
 
     #[cfg(test)]
+    pub(crate) async fn taken(&self, scope: &Scope, sequence: u64) {
+        self.inner.view(scope).expect("the test's scope").wait_for(sequence).await;
+    }
+
+    #[cfg(test)]
     pub(crate) fn state_hash(&self, scope: &Scope) -> Digest {
         self.inner.view(scope).expect("the test's scope").engine().state_hash()
     }

@@ -4,7 +4,6 @@ use hob_core::format_duration;
 use hob_wire::{Evidence, sequence_text};
 use serde_json::{Map, Value, json};
 
-use super::cell::held;
 use super::{Command, Engine};
 use crate::model::Rule;
 
@@ -50,9 +49,7 @@ impl Engine {
         let mut why = self.piece("rule", rule.condition());
         why.sequence = Some(sequence_text(self.at.sequence));
         why.values = self.read_values(rule, href);
-        if let Some(cell) = self.cell(&rule.name, href) {
-            why.values.insert("held".to_owned(), json!(format_duration(held(cell, self.state.clock))));
-        }
+        why.values.insert("held".to_owned(), json!(format_duration(self.held(rule, href))));
         evidence.push(why);
         evidence
     }

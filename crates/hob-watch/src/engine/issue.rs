@@ -3,7 +3,7 @@
 use hob_core::{Digest, Id, Timestamp};
 use hob_wire::{Evidence, Issue, IssueState, Transition};
 
-use super::cell::{held, look_again};
+use super::cell::look_again;
 use super::entity::targets;
 use super::judge::Time;
 use super::{Command, Engine, Output, RESOLVED_ISSUES_MAX, Refusal, Verb};
@@ -60,12 +60,11 @@ impl Engine {
         let names = names.map(String::as_str).chain([rule.about.as_str()]);
         let variables = names.filter_map(|name| Some((name, self.fields(rule, href, name)?))).collect();
         let now = self.state.clock;
-        let held = self.cell(&rule.name, href).map(|cell| held(cell, now)).unwrap_or_default();
         let left = match self.deadline(rule, href) {
             Some(at) => at.since(now),
             None => std::time::Duration::ZERO,
         };
-        Filling { variables, held, left }
+        Filling { variables, held: self.held(rule, href), left }
     }
 
     fn deadline(&self, rule: &Rule, href: &str) -> Option<Timestamp> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use hob_core::Timestamp;
 use serde_json::{Map, Value as Json};
 
-use super::cell::{Judgement, Wish, advance, look_again};
+use super::cell::{Judgement, Wish, advance, held, look_again};
 use super::{Engine, Output};
 use crate::expression::{Answer, Expression, NOW};
-use crate::model::{Path, Rule, Trigger};
+use crate::model::{Offset, Path, Rule, Trigger};
 use crate::rows::Verdict;
 use crate::value::Value;
 
@@ -61,9 +61,11 @@ impl Engine {
     fn judgement(&self, rule: &Rule, href: &str) -> Judgement {
         match &rule.trigger {
             Trigger::When { when, .. } => self.judge_when(when),
-            Trigger::Deadline { field, offset, unless } => {
-                self.judge_deadline(href, rule, field, |at| offset.applied(at), unless.as_ref())
-            }
+            Trigger::Deadline { field, offset, unless } => match self.time(rule, href, field) {
+                Time::At(deadline) => self.judge_deadline(deadline, *offset, unless.as_ref()),
+                Time::None => Judgement::plain(Verdict::False),
+                Time::Unknown(reason) => Judgement::unknown(reason),
+            },
             Trigger::Stopped { metres, held, during, from } => {
                 self.judge_stopped(rule, href, *metres, *held, during.as_ref(), from.as_ref())
             }
@@ -86,19 +88,8 @@ impl Engine {
         self.answer(when)
     }
 
-    fn judge_deadline(
-        &self,
-        href: &str,
-        rule: &Rule,
-        field: &Path,
-        from: impl Fn(Timestamp) -> Timestamp,
-        unless: Option<&Expression>,
-    ) -> Judgement {
-        let at = match self.time(rule, href, field) {
-            Time::At(deadline) => from(deadline),
-            Time::None => return Judgement::plain(Verdict::False),
-            Time::Unknown(reason) => return Judgement::unknown(reason),
-        };
+    fn judge_deadline(&self, deadline: Timestamp, offset: Offset, unless: Option<&Expression>) -> Judgement {
+        let at = offset.applied(deadline);
         if self.state.clock < at {
             return Judgement { recheck: Some(at), ..Judgement::plain(Verdict::False) };
         }
@@ -113,7 +104,8 @@ impl Engine {
                 Judgement { verdict, ..unless }
             }
         };
-        Judgement { begun: Some(at), ..judgement }
+        // What is overdue has been so since its time, not since the rule minds.
+        Judgement { begun: Some(at.min(deadline)), ..judgement }
     }
 
     fn judge_stopped(
@@ -154,6 +146,15 @@ impl Engine {
             Verdict::False => may_stand,
             Verdict::Unknown => true,
         }
+    }
+
+    /// How long the rule's condition has held. Positions run ahead of the clock, which is told after them.
+    pub(super) fn held(&self, rule: &Rule, href: &str) -> Duration {
+        let last = match rule.metres().and_then(|metres| self.state.entities.get(href)?.tracks.get(&metres)) {
+            Some(track) => track.last.max(self.state.clock),
+            None => self.state.clock,
+        };
+        self.cell(&rule.name, href).map(|cell| held(cell, last)).unwrap_or_default()
     }
 
     /// The fields of a variable as the rule sees it, while they are known.

@@ -250,6 +250,19 @@ fn a_deadline_waits_for_its_gate_and_ranks_by_urgency() {
 }
 
 #[test]
+fn what_is_overdue_is_so_since_its_time() {
+    let mut play = Play::new(
+        "{entity: order, from: {topic: orders}}\n---\n{rule: overdue, about: order, \
+         deadline: {field: order.promised_at, after: 8m}, issue: {title: 'late by {{held}}'}}\n",
+    );
+    play.saw(O1, order("placed"));
+    play.run(60);
+    assert_eq!(play.told(), ["48 opened late by 8m"]);
+    play.saw(O1, json!({"id": "o1", "promised_at": null}));
+    assert_eq!(play.told()[1..], ["60 resolved late by 8m"]);
+}
+
+#[test]
 fn entities_share_an_issue_by_key() {
     let mut play = Play::new(RULES);
     for number in 1..=3 {

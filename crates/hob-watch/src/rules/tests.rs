@@ -173,3 +173,15 @@ fn files_that_are_not_yaml_are_told_with_the_others() {
     let told = flaws("rule: [\n");
     assert!(told[0].starts_with("r.yml:") && told[0].contains("not YAML"), "{told:?}");
 }
+
+#[test]
+fn the_rules_of_the_example_are_good() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/takeaway/rules");
+    let read = |entry: std::fs::DirEntry| FileText {
+        file: entry.file_name().to_string_lossy().into_owned(),
+        text: std::fs::read_to_string(entry.path()).unwrap(),
+    };
+    let files: Vec<FileText> = std::fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect();
+    let rules = compile(&files).map_err(|flaws| flaws.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(rules.map(|rules| rules.rules.len()), Ok(5));
+}
