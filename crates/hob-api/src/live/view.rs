@@ -6,6 +6,7 @@ use std::time::Duration;
 use hob_core::{Name, Scope};
 use hob_metrics::Query;
 use hob_watch::IssueFilter;
+use hob_wire::IssueState;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -71,7 +72,10 @@ impl View {
     pub(super) async fn rows(&self, api: &Api, scope: &Scope) -> BTreeMap<String, Value> {
         match &self.kind {
             Kind::Issues => {
-                let issues = api.watch.issues(scope, &IssueFilter::default()).unwrap_or_default();
+                // Resolved ones are read by the API: they would crowd out what needs somebody now.
+                let unresolved = vec![IssueState::Open, IssueState::Acknowledged];
+                let filter = IssueFilter { states: unresolved, ..IssueFilter::default() };
+                let issues = api.watch.issues(scope, &filter).unwrap_or_default();
                 let rows = issues.iter().take(ISSUES_MAX).filter_map(|issue| {
                     let mut row = serde_json::to_value(issue.as_ref()).ok()?;
                     row.as_object_mut()?.remove("evidence");

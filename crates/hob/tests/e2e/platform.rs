@@ -191,7 +191,8 @@ impl Platform {
         let mut found = vec![self.child.id()];
         let mut at = 0;
         while at < found.len() {
-            found.extend(pairs.iter().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| *pid));
+            let of = found[at];
+            found.extend(pairs.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
             at += 1;
         }
         found.split_off(1)
