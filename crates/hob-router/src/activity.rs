@@ -1,0 +1,221 @@
+//! What a client's connection is doing, so that clients that are slow, silent or deaf do not hold a connection for
+//! ever. The way of a request only writes down what happens; a look every few seconds compares notes with the last.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::Limits;
+
+/// What a connection is doing; changed by whoever notices.
+#[derive(Default)]
+pub(crate) struct Activity {
+    /// The number of changes so far, above two bits that hold the [`Phase`].
+    phase: AtomicU32,
+    /// The number of writes so far, above one bit that says whether the last had to wait.
+    writes: AtomicU32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Between requests.
+    Idle = 0,
+    /// A request's head is coming in.
+    Head = 1,
+    /// A request is being answered.
+    Busy = 2,
+}
+
+impl Activity {
+    /// A request's head has come in.
+    pub(crate) fn busy(&self) {
+        self.enter(Phase::Busy);
+    }
+
+    /// An answer has gone out.
+    pub(crate) fn idle(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    fn read(&self) {
+        if self.phase.load(Ordering::Relaxed) & 3 == Phase::Idle as u32 {
+            self.enter(Phase::Head);
+        }
+    }
+
+    // One task writes, so reading and writing apart is no race.
+    fn enter(&self, phase: Phase) {
+        let changes = (self.phase.load(Ordering::Relaxed) >> 2).wrapping_add(1);
+        self.phase.store((changes << 2) | phase as u32, Ordering::Relaxed);
+    }
+
+    fn wrote(&self, has_to_wait: bool) {
+        let writes = self.writes.load(Ordering::Relaxed);
+        let count = if has_to_wait { writes >> 1 } else { (writes >> 1).wrapping_add(1) };
+        self.writes.store((count << 1) | u32::from(has_to_wait), Ordering::Relaxed);
+    }
+}
+
+/// The looks at one connection.
+pub(crate) struct Observer {
+    period: Duration,
+    head_looks_max: u32,
+    idle_looks_max: u32,
+    write_looks_max: u32,
+    phase: u32,
+    phase_looks: u32,
+    writes: u32,
+    write_looks: u32,
+}
+
+impl Observer {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        // Two looks see the same head when it is a period old at least, and two periods at most.
+        let period = (limits.head_read / 2).max(Duration::from_millis(1));
+        let looks = |time: Duration| {
+            u32::try_from(time.as_nanos().div_ceil(period.as_nanos())).unwrap_or(u32::MAX).max(1)
+        };
+        Self {
+            period,
+            head_looks_max: looks(limits.head_read),
+            idle_looks_max: looks(limits.client_idle),
+            write_looks_max: looks(limits.body_idle),
+            phase: 0,
+            phase_looks: 0,
+            writes: 0,
+            write_looks: 0,
+        }
+    }
+
+    /// How long until the next look.
+    pub(crate) fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Looks; returns whether the connection has overstayed.
+    pub(crate) fn look(&mut self, activity: &Activity) -> bool {
+        let (phase, writes) =
+            (activity.phase.load(Ordering::Relaxed), activity.writes.load(Ordering::Relaxed));
+        self.phase_looks = if phase == self.phase { self.phase_looks + 1 } else { 0 };
+        self.write_looks = if writes == self.writes && writes & 1 == 1 { self.write_looks + 1 } else { 0 };
+        (self.phase, self.writes) = (phase, writes);
+        let is_late = match phase & 3 {
+            0 => self.phase_looks >= self.idle_looks_max,
+            1 => self.phase_looks >= self.head_looks_max,
+            _ => false,
+        };
+        is_late || self.write_looks >= self.write_looks_max
+    }
+}
+
+/// A client's socket, which notes what it does.
+pub(crate) struct Socket {
+    io: TokioIo<TcpStream>,
+    activity: std::sync::Arc<Activity>,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, activity: std::sync::Arc<Activity>) -> Self {
+        Self { io: TokioIo::new(stream), activity }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = self.get_mut();
+        let read = Pin::new(&mut socket.io).poll_read(cx, buffer);
+        if read.is_ready() {
+            socket.activity.read();
+        }
+        read
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let socket = self.get_mut();
+        let written = Pin::new(&mut socket.io).poll_write(cx, bytes);
+        socket.activity.wrote(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = self.get_mut();
+        let written = Pin::new(&mut socket.io).poll_write_vectored(cx, slices);
+        socket.activity.wrote(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observer() -> Observer {
+        let second = Duration::from_secs(1);
+        Observer::new(&Limits {
+            head_read: 2 * second,
+            client_idle: 4 * second,
+            body_idle: 3 * second,
+            ..Limits::default()
+        })
+    }
+
+    fn looks_until_late(activity: &Activity) -> Option<u32> {
+        let mut observer = observer();
+        observer.look(activity);
+        (1..100).find(|_| observer.look(activity))
+    }
+
+    #[test]
+    fn each_phase_has_its_patience() {
+        let activity = Activity::default();
+        activity.idle();
+        assert_eq!(looks_until_late(&activity), Some(4), "idle");
+        activity.read();
+        assert_eq!(looks_until_late(&activity), Some(2), "within a head");
+        activity.busy();
+        assert_eq!(looks_until_late(&activity), None, "an instance may think");
+        activity.wrote(true);
+        assert_eq!(looks_until_late(&activity), Some(3), "the client does not read");
+        activity.wrote(false);
+        assert_eq!(looks_until_late(&activity), None);
+    }
+
+    #[test]
+    fn whoever_goes_on_stays() {
+        let (activity, mut observer) = (Activity::default(), observer());
+        for _ in 0..50 {
+            activity.read();
+            activity.busy();
+            activity.idle();
+            assert!(!observer.look(&activity));
+        }
+    }
+}

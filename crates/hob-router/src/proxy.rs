@@ -1,0 +1,284 @@
+//! The way of one request: checked, routed, given a place at an instance, sent, and its answer passed on.
+//!
+//! What is sent again, and when: an instance that takes no connection was sent nothing, so the next is asked, whatever
+//! the request. A connection that turns out to be closed before anything was written is the same. When it breaks after
+//! that, the instance may have carried the request out: it is repeated only when its method says that this is the same
+//! as once (RFC 9110, 9.2.2) and all of its body that was sent is still here.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use hob_core::code;
+use hob_wire::Problem;
+use http::header::HeaderValue;
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Request, Response, StatusCode, Version, request};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::account::{Account, Ending, Seen};
+use crate::activity::Activity;
+use crate::answer::Answer;
+use crate::fleet::Claim;
+use crate::gateway::Gateway;
+use crate::headers::{self, Origin};
+use crate::hold::Hold;
+use crate::instance::Instance;
+use crate::link::{Link, SendError};
+use crate::refusal::refuse;
+use crate::relay::Relay;
+use crate::tape::Tape;
+use crate::{check, trace, tunnel};
+
+/// One client's connection.
+pub(crate) struct Client {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) activity: Arc<Activity>,
+    /// The connection's place among those that may be open; a websocket keeps it after hyper is done.
+    pub(crate) _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// Answers one request.
+pub(crate) async fn handle(
+    gateway: Arc<Gateway>,
+    client: Arc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    client.activity.busy();
+    let started = Instant::now();
+    let request_id = trace::request_id(request.headers(), || gateway.clock.now());
+    let upgrade = headers::wants_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+    let (mut head, body) = request.into_parts();
+    let host = match check::check(&head, &gateway.limits) {
+        Ok(host) => host,
+        Err(problem) => return Ok(refuse(*problem, &request_id, &client.activity)),
+    };
+    let seen = prepare(&mut head, host, &request_id, &client.origin);
+    let account = Account::new(Arc::clone(&gateway), seen, started);
+    let mut passage = Passage { gateway, account, tried: Vec::new(), hold: None };
+    let answered = match &upgrade {
+        Some(_) => tunnel::open(&mut passage, head, body).await,
+        None => passage.exchange(head, body).await,
+    };
+    Ok(match (answered, upgrade) {
+        (Ok((response, ..)), Some(upgrade)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            tunnel::join(passage.account, response, upgrade, client)
+        }
+        (Ok((response, link, tape)), _) => passage.pass_on(response, link, tape, &client.activity).await,
+        (Err(problem), _) => {
+            passage.account.status = problem.status;
+            passage.account.settle(Ending::Failed(&problem.detail));
+            refuse(*problem, &request_id, &client.activity)
+        }
+    })
+}
+
+/// Makes the head the one that goes to the instance, and notes what the request was.
+fn prepare(
+    head: &mut request::Parts,
+    host: check::Host,
+    request_id: &HeaderValue,
+    origin: &Arc<Origin>,
+) -> Seen {
+    headers::strip_hop_by_hop(&mut head.headers);
+    headers::add_forwarded(&mut head.headers, origin, &host.value);
+    head.headers.insert(trace::REQUEST_ID, request_id.clone());
+    let traceparent = trace::renew(&mut head.headers);
+    head.version = Version::HTTP_11;
+    head.extensions.clear();
+    if head.uri.authority().is_some() {
+        let target = head.uri.path_and_query().cloned();
+        head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    Seen {
+        method: head.method.clone(),
+        host,
+        target: head.uri.clone(),
+        request_id: request_id.clone(),
+        traceparent,
+        origin: Arc::clone(origin),
+    }
+}
+
+/// An instance's answer, the connection that it came on (none when that has a task of its own), and the request's body.
+pub(crate) type Answered = (Response<Incoming>, Option<Link>, Tape);
+
+/// One request on its way.
+pub(crate) struct Passage {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) account: Account,
+    /// Instances that are not asked again in this round.
+    tried: Vec<Arc<Instance>>,
+    hold: Option<Hold>,
+}
+
+impl Passage {
+    /// Gives the request a place at an instance; waits for one when there is none.
+    pub(crate) async fn place(&mut self) -> Result<Arc<Instance>, Box<Problem>> {
+        // Whoever waits is in flight nowhere: an instance that failed it may be stopped.
+        self.account.ticket = None;
+        let host = &self.account.seen.host;
+        let path = match self.account.seen.target.path() {
+            "*" => "/",
+            path => path,
+        };
+        loop {
+            match self.gateway.fleet.claim(host.name(), path, &self.tried) {
+                Claim::Ticket(ticket) => {
+                    self.hold = None;
+                    if self.account.attempts == 0 {
+                        ticket.lobby.earn();
+                    }
+                    self.account.attempts += 1;
+                    let instance = Arc::clone(&ticket.instance);
+                    self.account.ticket = Some(ticket);
+                    return Ok(instance);
+                }
+                Claim::NoRoute => {
+                    let detail = format!("no route covers {path} on host {}", host.name());
+                    let hint = "routes are declared in service.yml; see `hob services` for what is deployed";
+                    return Err(Box::new(Problem::new(code::NO_ROUTE, detail).hint(hint)));
+                }
+                Claim::NoInstance(lobby, epoch) => {
+                    let hold = match &mut self.hold {
+                        Some(hold) => hold,
+                        None => {
+                            let hold = Hold::begin(&self.gateway, &lobby)?;
+                            self.account.lobby = Some(lobby);
+                            self.hold.insert(hold)
+                        }
+                    };
+                    hold.wait(epoch, !self.tried.is_empty()).await?;
+                    self.tried.clear();
+                }
+            }
+        }
+    }
+
+    /// The instance took no connection: others are asked first, here and by other requests.
+    pub(crate) fn pass_over(&mut self, instance: Arc<Instance>) {
+        instance.skip(self.gateway.limits.skip);
+        self.tried.push(instance);
+    }
+
+    /// Sends the request until an instance answers.
+    async fn exchange(&mut self, head: request::Parts, body: Incoming) -> Result<Answered, Box<Problem>> {
+        let gateway = Arc::clone(&self.gateway);
+        let limits = &gateway.limits;
+        let is_repeatable = is_idempotent(&head.method);
+        let tape = Tape::new(body, if is_repeatable { limits.replay_bytes_max } else { 0 });
+        let mut head = head;
+        let mut sent = 0;
+        loop {
+            let instance = self.place().await?;
+            let Some((mut link, is_reused)) = self.link(&instance, is_repeatable).await else { continue };
+            sent += 1;
+            let spare = (is_repeatable && sent < limits.attempts_max).then(|| head.clone());
+            let error = match link.send(Request::from_parts(head, tape.play()), &tape, limits).await {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err(bad_instance("the instance switched protocols without being asked"));
+                }
+                Ok(response) => return Ok((response, Some(link), tape)),
+                Err(error) => error,
+            };
+            drop(link);
+            head = match error {
+                SendError::NotSent(request) => {
+                    sent -= 1;
+                    request.into_parts().0
+                }
+                SendError::Broken(error) => self.repeat(spare, &tape, &error)?,
+                other => return Err(failure(other)),
+            };
+            if is_reused {
+                // The others that idle were most likely closed by the same hand.
+                instance.drop_links();
+            } else {
+                self.pass_over(instance);
+            }
+        }
+    }
+
+    /// A connection that idled a short time, else a new one; whether it was used before. None when the instance takes
+    /// no connection.
+    async fn link(&mut self, instance: &Arc<Instance>, is_repeatable: bool) -> Option<(Link, bool)> {
+        let limits = &self.gateway.limits;
+        let idle_max = if is_repeatable { limits.reuse_idle } else { limits.reuse_idle_unrepeatable };
+        if let Some(link) = instance.take_link(Instant::now(), idle_max) {
+            return Some((link, true));
+        }
+        match Link::connect(instance.address, limits).await {
+            Ok(link) => Some((link, false)),
+            Err(error) => {
+                tracing::debug!(instance = instance.id, %error, "an instance takes no connection");
+                self.pass_over(Arc::clone(instance));
+                None
+            }
+        }
+    }
+
+    /// The head to send again after an instance died before it answered, or why not.
+    fn repeat(
+        &self,
+        spare: Option<request::Parts>,
+        tape: &Tape,
+        error: &hyper::Error,
+    ) -> Result<request::Parts, Box<Problem>> {
+        let is_affordable = || self.account.ticket.as_ref().is_some_and(|ticket| ticket.lobby.spend());
+        match spare {
+            Some(head) if tape.can_play_again() && is_affordable() => Ok(head),
+            _ => Err(bad_instance(&format!(
+                "the instance broke off before it answered ({error}); the request may have been carried out and was \
+                 not sent again"
+            ))),
+        }
+    }
+
+    /// Makes an instance's answer the client's.
+    async fn pass_on(
+        mut self,
+        response: Response<Incoming>,
+        link: Option<Link>,
+        tape: Tape,
+        activity: &Arc<Activity>,
+    ) -> Response<Answer> {
+        let (mut head, incoming) = response.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        head.headers.insert(trace::REQUEST_ID, self.account.seen.request_id.clone());
+        head.version = Version::HTTP_11;
+        self.account.status = head.status.as_u16();
+        let mut relay = Box::new(Relay::new(incoming, &head.headers, link, tape, self.account));
+        std::future::poll_fn(|cx| {
+            relay.end_if_empty(cx);
+            std::task::Poll::Ready(())
+        })
+        .await;
+        Response::from_parts(head, Answer::relay(relay, activity))
+    }
+}
+
+/// Whether carrying a request out twice is the same as once.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
+}
+
+fn failure(error: SendError) -> Box<Problem> {
+    match error {
+        SendError::Slow => {
+            Box::new(Problem::new(code::INSTANCE_TIMEOUT, "the instance did not begin to answer in time"))
+        }
+        SendError::Nonsense(error) => bad_instance(&format!("the instance's answer is no HTTP: {error}")),
+        SendError::Client => Box::new(Problem::new(code::BAD_REQUEST, "the request's body broke off")),
+        SendError::ClientSlow => {
+            Box::new(Problem::new(code::BAD_REQUEST, "the request's body stood still for too long"))
+        }
+        SendError::Broken(_) | SendError::NotSent(_) => bad_instance("the instance broke off"),
+    }
+}
+
+pub(crate) fn bad_instance(detail: &str) -> Box<Problem> {
+    Box::new(Problem::new(code::BAD_INSTANCE, detail))
+}

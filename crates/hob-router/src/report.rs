@@ -1,0 +1,120 @@
+//! Tells the core each second, and at once when it matters, what the router did and by which generation it routes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hob_core::Name;
+use hob_wire::{InstanceTraffic, RouterReport};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::core_client::CoreClient;
+use crate::gateway::Gateway;
+
+/// How often the router reports.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Reports out of turn keep this distance, so that instances which empty one by one do not each make one.
+const DISTANCE: Duration = Duration::from_millis(10);
+
+/// Reports until `stop`, and one last time then.
+pub(crate) async fn report(
+    core: Arc<CoreClient>,
+    gateway: Arc<Gateway>,
+    name: Name,
+    stop: CancellationToken,
+) {
+    let path = format!("/v1/routers/{name}/report");
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What was counted but did not arrive. It holds one entry for each instance, and while the core is away there are
+    // no new ones.
+    let mut unsent: BTreeMap<String, InstanceTraffic> = BTreeMap::new();
+    let mut from = gateway.clock.now();
+    let mut records_told = 0;
+    let mut is_heard = true;
+    loop {
+        let is_last = tokio::select! {
+            _ = ticks.tick() => false,
+            () = gateway.fleet.urgent.notified() => {
+                tokio::time::sleep(DISTANCE).await;
+                false
+            }
+            () = stop.cancelled() => true,
+        };
+        gateway.fleet.drop_old_links(gateway.limits.reuse_idle);
+        let (generation, traffic) = gateway.fleet.take_traffic();
+        merge(&mut unsent, traffic);
+        let records_dropped = gateway.recorder.dropped();
+        let report = RouterReport {
+            generation,
+            from,
+            to: gateway.clock.now(),
+            instances: unsent.values().cloned().collect(),
+            records_dropped: records_dropped - records_told,
+        };
+        match core.post(&path, &report).await {
+            Ok(()) => {
+                unsent.clear();
+                from = report.to;
+                records_told = records_dropped;
+                is_heard = true;
+            }
+            // Said once, not each second while the core is away.
+            Err(error) if is_heard => {
+                is_heard = false;
+                tracing::warn!(%error, "reports do not arrive; what they count is kept");
+            }
+            Err(error) => tracing::debug!(%error, "a report did not arrive"),
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// Adds what was counted since; what is in flight or held is as it is now. One instance may appear twice: started again
+/// at another address, or with what its pool held.
+fn merge(unsent: &mut BTreeMap<String, InstanceTraffic>, traffic: Vec<InstanceTraffic>) {
+    for sum in unsent.values_mut() {
+        (sum.in_flight, sum.held) = (0, 0);
+    }
+    for new in traffic {
+        match unsent.get_mut(&new.instance) {
+            None => _ = unsent.insert(new.instance.clone(), new),
+            Some(sum) => {
+                sum.requests += new.requests;
+                sum.errors += new.errors;
+                sum.in_flight += new.in_flight;
+                sum.held += new.held;
+                sum.latency.merge(&new.latency);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_and_the_present_replaces_the_past() {
+        let traffic = |requests: u64, in_flight: u64| InstanceTraffic {
+            instance: "one".to_owned(),
+            service: "orders".parse().unwrap(),
+            scope: "qa/uk".parse().unwrap(),
+            release: 1,
+            requests,
+            errors: 0,
+            in_flight,
+            held: 0,
+            latency: Default::default(),
+        };
+        let mut unsent = BTreeMap::new();
+        merge(&mut unsent, vec![traffic(5, 2)]);
+        merge(&mut unsent, vec![traffic(1, 1), traffic(2, 3)]);
+        assert_eq!((unsent["one"].requests, unsent["one"].in_flight), (8, 4));
+        merge(&mut unsent, Vec::new());
+        assert_eq!((unsent["one"].requests, unsent["one"].in_flight), (8, 0));
+    }
+}

@@ -1,0 +1,13 @@
+//! The router over real sockets: a core, instances and clients on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod control;
+mod drain;
+mod framing;
+mod harness;
+mod heads;
+mod hold;
+mod repeat;
+mod stream;
+mod websocket;
