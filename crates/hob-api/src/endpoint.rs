@@ -70,22 +70,42 @@ impl Endpoint {
     }
 
     /// `GET`.
-    pub(crate) fn get(path: &'static str, who: Who, summary: &'static str, handler: MethodRouter<Api>) -> Self {
+    pub(crate) fn get(
+        path: &'static str,
+        who: Who,
+        summary: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Self {
         Self::new(Method::GET, path, who, summary, handler)
     }
 
     /// `PUT`.
-    pub(crate) fn put(path: &'static str, who: Who, summary: &'static str, handler: MethodRouter<Api>) -> Self {
+    pub(crate) fn put(
+        path: &'static str,
+        who: Who,
+        summary: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Self {
         Self::new(Method::PUT, path, who, summary, handler)
     }
 
     /// `POST`.
-    pub(crate) fn post(path: &'static str, who: Who, summary: &'static str, handler: MethodRouter<Api>) -> Self {
+    pub(crate) fn post(
+        path: &'static str,
+        who: Who,
+        summary: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Self {
         Self::new(Method::POST, path, who, summary, handler)
     }
 
     /// `DELETE`.
-    pub(crate) fn delete(path: &'static str, who: Who, summary: &'static str, handler: MethodRouter<Api>) -> Self {
+    pub(crate) fn delete(
+        path: &'static str,
+        who: Who,
+        summary: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Self {
         Self::new(Method::DELETE, path, who, summary, handler)
     }
 

@@ -7,12 +7,12 @@ use http::{HeaderValue, StatusCode, header};
 
 /// A problem on its way to the caller.
 #[derive(Debug)]
-pub struct ApiError(pub Problem);
+pub struct ApiError(pub Box<Problem>);
 
 impl ApiError {
     /// A problem of this number.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self(Problem::new(code, detail))
+        Self(Box::new(Problem::new(code, detail)))
     }
 
     /// There is no such thing.
@@ -23,7 +23,7 @@ impl ApiError {
     /// The same with a way out.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self(self.0.hint(hint))
+        Self(Box::new(self.0.hint(hint)))
     }
 }
 
@@ -60,7 +60,7 @@ impl From<hob_bus::Error> for ApiError {
     fn from(error: hob_bus::Error) -> Self {
         let mut problem = Problem::new(error.code(), chain(&error)).errors(error.items());
         problem.hint = error.hint();
-        Self(problem)
+        Self(Box::new(problem))
     }
 }
 
@@ -83,7 +83,7 @@ impl From<hob_metrics::Error> for ApiError {
 
 impl From<hob_deploy::Error> for ApiError {
     fn from(error: hob_deploy::Error) -> Self {
-        Self(Problem::new(error.code(), chain(&error)).errors(error.items().to_vec()))
+        Self(Box::new(Problem::new(error.code(), chain(&error)).errors(error.items().to_vec())))
     }
 }
 
@@ -91,6 +91,6 @@ impl From<hob_watch::Error> for ApiError {
     fn from(error: hob_watch::Error) -> Self {
         let mut problem = Problem::new(error.code(), chain(&error)).errors(error.items());
         problem.hint = error.hint();
-        Self(problem)
+        Self(Box::new(problem))
     }
 }

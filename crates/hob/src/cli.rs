@@ -281,5 +281,5 @@ fn parse_override(text: &str) -> Result<(Name, String, String), String> {
     let (key, value) = parse_pair(text)?;
     let (service, key) = key.split_once('.').ok_or("write it as SERVICE.KEY=VALUE")?;
     let service = service.parse().map_err(|error| format!("failed to {error}"))?;
-    Ok((service, key.to_owned(), value.to_owned()))
+    Ok((service, key.to_owned(), value))
 }

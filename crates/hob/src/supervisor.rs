@@ -13,6 +13,8 @@ use crate::failure::Failure;
 use crate::screen;
 use crate::settings::Settings;
 
+/// This very program, also when its file was replaced by a newer build since: children must be of the same version.
+pub(crate) const SELF: &str = "/proc/self/exe";
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 /// A child that ran this long is forgiven its earlier ends.
@@ -93,8 +95,8 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
 }
 
 fn spawn(name: &'static str, settings: &Settings) -> Result<Child, Failure> {
-    let program = std::env::current_exe().context("find this program")?;
-    let child = Command::new(program)
+    let child = Command::new(SELF)
+        .arg0("hob")
         .arg(name)
         .args(["--parent", &std::process::id().to_string()])
         .args(["--port-offset", &settings.port_offset.to_string()])

@@ -84,7 +84,9 @@ pub(crate) async fn house() -> House {
         timings: Timings::default(),
     };
     let (deploy, deploying) =
-        Deploy::open(config, Arc::clone(&store.kv), Arc::clone(&store.blobs), Arc::new(Silent)).await.unwrap();
+        Deploy::open(config, Arc::clone(&store.kv), Arc::clone(&store.blobs), Arc::new(Silent))
+            .await
+            .unwrap();
     tokio::spawn(deploying.run(std::future::pending()));
     let watch = Watch::open(&store, &bus, Arc::new(Nothing), Vec::new()).await.unwrap();
     let tokens = Tokens::open(Arc::clone(&store.kv), Arc::new(Nothing)).await.unwrap();
@@ -105,14 +107,22 @@ pub(crate) async fn house() -> House {
         facts: Facts { router_url: "http://127.0.0.1:2".to_owned(), started: clock.now() },
     });
     let house = House { app: app(api), _data: data };
-    let (status, body) = house.call(Method::PUT, "/v1/declarations", Some("admin"), Some(json!(declarations()))).await;
+    let (status, body) =
+        house.call(Method::PUT, "/v1/declarations", Some("admin"), Some(json!(declarations()))).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     house
 }
 
 impl House {
-    pub(crate) async fn call(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {
-        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -1,5 +1,7 @@
 //! Every door is tried: without a token, with a wrong one, and with tokens that may not pass.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 mod house;
 
 use axum::body::Body;
@@ -82,8 +84,10 @@ async fn an_instance_publishes_only_its_own_topics_in_its_own_scope() {
 async fn bad_bodies_say_what_is_wrong() {
     let house = house().await;
     let check = async |body: &str, status: StatusCode, words: &str| {
-        let request = Request::post("/v1/topics/orders/events").header("authorization", format!("Bearer {INSTANCE}"));
-        let response = house.app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let request =
+            Request::post("/v1/topics/orders/events").header("authorization", format!("Bearer {INSTANCE}"));
+        let response =
+            house.app.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
         assert_eq!(response.status(), status, "{body}");
         assert_eq!(response.headers()["content-type"], Problem::MEDIA_TYPE);
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
@@ -91,7 +95,8 @@ async fn bad_bodies_say_what_is_wrong() {
         assert!(text.contains(words), "{body}: {text}");
     };
     check("{", StatusCode::BAD_REQUEST, "JSON").await;
-    check("{\"type\":\"updated\",\"href\":\"http://x.test/1\"}", StatusCode::UNPROCESSABLE_ENTITY, "update").await;
+    check("{\"type\":\"updated\",\"href\":\"http://x.test/1\"}", StatusCode::UNPROCESSABLE_ENTITY, "update")
+        .await;
     check("{\"type\":\"update\",\"href\":\"orders/7\"}", StatusCode::UNPROCESSABLE_ENTITY, "absolute").await;
     check("[]", StatusCode::UNPROCESSABLE_ENTITY, "event").await;
 }

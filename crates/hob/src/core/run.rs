@@ -161,7 +161,7 @@ async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
         facts: Facts { router_url: settings.router_url(), started: clock.now() },
     });
     if let Some((_, declared)) = declared {
-        api.derive(&declared).await.map_err(|error| Failure::from(error.0))?;
+        api.derive(&declared).await.map_err(|error| Failure::from(*error.0))?;
     }
     Ok(Core { api, bus, watch, deploy_loop, waiting, store })
 }
