@@ -71,8 +71,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
         work_dir: settings.data.join("node"),
         data_dir: settings.data.clone(),
         clock,
-        exec: std::env::current_exe()
-            .map_err(|error| Failure::new(format!("failed to find this program: {error}")))?,
+        exec: crate::supervisor::SELF.into(),
     };
 
     let (stop_agent, agent_stops) = watch::channel(false);

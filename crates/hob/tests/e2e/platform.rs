@@ -154,7 +154,12 @@ impl Platform {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{what}: not within {limit:?}; last answer of {path}: {last}\n{}", self.said());
+        let shown = |arguments: &[&str]| String::from_utf8_lossy(&self.hob(arguments).stdout).into_owned();
+        let (instances, warnings) = (shown(&["instances"]), shown(&["logs", "--level", "warn", "-n", "20"]));
+        panic!(
+            "{what}: not within {limit:?}; last answer of {path}: {last}\n{}\n{instances}\n{warnings}",
+            self.said()
+        );
     }
 
     /// Stops it as Ctrl-C does, and checks that it stops cleanly and leaves no process behind.
