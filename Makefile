@@ -41,7 +41,7 @@ test: ## everything that CI runs
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo build --quiet --workspace --bins
 	HOB_TEST_BROWSER=1 TAKEAWAY_PROFILE=dev cargo test --workspace --quiet
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
 .PHONY: check
 check: ## the quick part: format, lints, tidy

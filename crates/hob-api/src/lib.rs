@@ -2,7 +2,7 @@
 //!
 //! Each endpoint is declared once, in the file of its resource; the router, the OpenAPI document and the checks are
 //! derived from the list. Nothing is decided here: a handler reads the request, asks the floor below, and writes the
-//! answer. Start at [`Api`] and [`app`].
+//! answer. Start at [`Api`] and [`app()`].
 
 mod app;
 mod auth;
