@@ -1,8 +1,8 @@
 //! The data plane: brings each request to an instance, loses none.
 //!
 //! The core says which requests go where, as whole snapshots ([`hob_wire::RoutingSnapshot`]); the router compiles each
-//! into a [`table`], swaps it in, acknowledges it, and goes on with the last one while the core is away. Start reading
-//! at [`proxy`], the way of one request; [`fleet`] says why an instance that the core stops has no request left.
+//! into a `table`, swaps it in, acknowledges it, and goes on with the last one while the core is away. Start reading
+//! at `proxy`, the way of one request; `fleet` says why an instance that the core stops has no request left.
 //! Nothing here buffers bodies, knows services by name, or keeps anything but the last snapshot.
 
 mod config;

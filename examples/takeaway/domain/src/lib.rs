@@ -2,7 +2,7 @@
 //! serves it with links and ETags, changes it only by transitions, and tells of each change by a notice that is
 //! committed together with it.
 //!
-//! Start at [`serve`], which is a service's whole `main`. What the services send each other is here too: [`Transitions`]
+//! Start at [`serve()`], which is a service's whole `main`. What the services send each other is here too: [`Transitions`]
 //! and [`Decision`].
 
 mod decision;
