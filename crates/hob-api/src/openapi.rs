@@ -12,9 +12,7 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<hob_wire::Problem>();
-    // Frames travel by websocket and so in no answer, yet the console wants their shapes too.
-    generator.subschema_for::<hob_wire::FromClient>();
-    generator.subschema_for::<hob_wire::ToClient>();
+    name_shapes(&mut generator);
     let mut paths: Map<String, Value> = Map::new();
     for endpoint in endpoints {
         let operation = operation(endpoint, &mut generator);
@@ -39,6 +37,22 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
             "schemas": generator.take_definitions(true)
         }
     })
+}
+
+/// Frames travel by websocket, and resources within their links, so neither would have a name of its own; the console's
+/// types are made of these names.
+fn name_shapes(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<hob_wire::FromClient>();
+    generator.subschema_for::<hob_wire::ToClient>();
+    generator.subschema_for::<hob_wire::Issue>();
+    generator.subschema_for::<hob_wire::Instance>();
+    generator.subschema_for::<hob_wire::Record>();
+    generator.subschema_for::<hob_wire::Release>();
+    generator.subschema_for::<hob_wire::Rollout>();
+    generator.subschema_for::<hob_wire::Rule>();
+    generator.subschema_for::<hob_wire::Series>();
+    generator.subschema_for::<hob_wire::ServiceSummary>();
+    generator.subschema_for::<hob_wire::Status>();
 }
 
 fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {

@@ -65,6 +65,9 @@ pub struct Status {
     pub scopes: Vec<Scope>,
     /// Where requests for services go.
     pub router_url: String,
+    /// The origin of entities' hrefs when it is not the router's; may contain `${environment}` and `${tenant}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// Nodes with a live agent.
     pub nodes: u32,
     /// Routers with a live lease.

@@ -17,6 +17,7 @@ pub type Links = BTreeMap<String, Link>;
 
 /// A resource and its links.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Resource")]
 pub struct Hal<T> {
     /// The resource's own members.
     #[serde(flatten)]
@@ -28,6 +29,7 @@ pub struct Hal<T> {
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items of this page, oldest first unless the resource says otherwise.
     pub items: Vec<Hal<T>>,
