@@ -73,6 +73,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> R
     };
     node.reconcile_until(intended, &revision, shutdown).await;
     node.stop_all().await;
+    // What an instance started in a session of its own is in no group that was stopped.
+    leftovers::sweep(&temporary);
     last_report(&client, &shared, &revision).await;
     records.close();
     samples.close();

@@ -61,7 +61,18 @@ fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Box<P
     if !is_scheme_known || !is_path {
         return Err(bad("the request's target is no path"));
     }
+    if uri.path().split('/').any(is_dot_segment) {
+        return Err(bad(
+            "the path has a segment `.` or `..`; a service that resolves it would serve what is not routed",
+        ));
+    }
     Ok(())
+}
+
+/// Whether a segment means here or above (RFC 3986, 5.2.4), also when its dots are percent-encoded.
+fn is_dot_segment(segment: &str) -> bool {
+    let is_short = segment.len() <= "%2e%2e".len();
+    is_short && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 /// hyper frames a body by its last transfer coding and drops Content-Length beside it. A coding before `chunked` would

@@ -140,6 +140,10 @@ fn find_upwards(file: &str) -> Result<Option<PathBuf>, Failure> {
 fn matches(root: &Path, globs: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for pattern in globs {
+        if pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") {
+            return Err(Failure::new(format!("hob.yml: `{pattern}` leaves the platform's folder"))
+                .hint("name paths below the folder of hob.yml"));
+        }
         let whole = root.join(pattern);
         let found = glob::glob(&whole.to_string_lossy())
             .map_err(|error| Failure::new(format!("hob.yml: the glob `{pattern}` is wrong: {error}")))?;

@@ -40,13 +40,16 @@ impl Settings {
                 .hint("leave --port-offset out, or name another data directory with --data"));
             }
             (Some(known), _) => known,
-            (None, asked) => {
-                let offset = asked.unwrap_or(0);
-                fs::write(data.join(OFFSET_FILE), format!("{offset}\n")).context("note the port offset")?;
-                offset
-            }
+            (None, asked) => asked.unwrap_or(0),
         };
         Ok(Self { data, port_offset })
+    }
+
+    /// Has the data directory remember its offset, from the first start whose ports were free on.
+    pub(crate) fn remember(&self) -> Result<(), Failure> {
+        let text = format!("{}\n", self.port_offset);
+        fs::write(self.data.join(OFFSET_FILE), text).context("note the port offset")?;
+        Ok(())
     }
 
     /// The settings of a Hob that runs already.

@@ -62,6 +62,7 @@ async fn apply(
     Body(declarations): Body<Declarations>,
 ) -> Result<Response, ApiError> {
     Watch::check(&declarations.rules).map_err(|flaws| hob_watch::Error::BadRules { flaws })?;
+    check_owners(&api, &declarations)?;
     if params.dry_run {
         let changes = api.deploy.dry_run(&declarations)?;
         let revision = api.deploy.declarations().map_or(0, |(revision, _)| revision);
@@ -73,6 +74,26 @@ async fn apply(
     api.derive(&declarations).await?;
     let applied = Applied { revision: applied.revision, changes: applied.changes };
     Ok(json(StatusCode::OK, &Hal::new(applied, PATH)))
+}
+
+/// Refuses a topic that another service owns already, before anything is stored.
+fn check_owners(api: &Api, declarations: &Declarations) -> Result<(), ApiError> {
+    for scope in declarations.platform.scopes() {
+        for (service, topic) in
+            declarations.services.values().flat_map(|s| s.topics.iter().map(move |t| (s, t)))
+        {
+            let owner = api.bus.topic(&scope, &topic.name).map(|known| known.owner);
+            if let Ok(owner) = owner.as_ref().map_err(drop)
+                && *owner != service.service
+            {
+                let detail =
+                    format!("{} declares the topic {}, which {owner} owns", service.service, topic.name);
+                return Err(ApiError::new(code::CONFLICT, detail)
+                    .hint("a topic keeps its owner; give it another name"));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Api {

@@ -78,6 +78,12 @@ async fn show(
     Ok(json(StatusCode::OK, &resource(api.bus.topic(&scope, &name)?)))
 }
 
+fn is_declared(api: &Api, service: &Name, name: &TopicName) -> bool {
+    let declared = api.deploy.declarations();
+    let service = declared.as_ref().and_then(|(_, declared)| declared.services.get(service));
+    service.is_some_and(|service| service.topics.iter().any(|topic| topic.name == *name))
+}
+
 async fn declare(
     State(api): State<Api>,
     InScope(scope): InScope,
@@ -87,6 +93,12 @@ async fn declare(
     Body(new): Body<NewTopic>,
 ) -> Result<Response, ApiError> {
     let service = on_behalf.service(&caller)?;
+    if caller.instance.is_some() && !is_declared(&api, &service, &name) {
+        // Else whoever comes first could take a name from the service that will declare it.
+        let detail = format!("{service} does not declare the topic {name}");
+        return Err(ApiError::new(code::NOT_ALLOWED, detail)
+            .hint("name it under `topics:` of its service.yml, then run hob apply"));
+    }
     let put = api.bus.put_topic(&scope, &service, &name, new.kind).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &resource(put.value)))

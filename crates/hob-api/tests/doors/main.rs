@@ -76,6 +76,8 @@ async fn an_instance_publishes_only_its_own_topics_in_its_own_scope() {
     assert_eq!(post("/v1/topics/orders/events?environment=other").await.0, StatusCode::FORBIDDEN);
     let (status, body) = post("/v1/topics/oders/events").await;
     assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &json!("HOB-0022")));
+    let (status, body) = house.call(Method::PUT, "/v1/topics/tarts", Some(INSTANCE), Some(json!({}))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "only what the descriptor names is its own: {body}");
     let (_, page) = house.call(Method::GET, "/v1/events?topic=orders", Some("viewer"), None).await;
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "what was refused changed nothing: {page}");
 }

@@ -35,7 +35,8 @@ impl Intake for Telemetry {
                 samples.extend(decoded.samples);
             }
             if refused > 0 {
-                tracing::warn!(refused, "samples were dropped by their sender or not understood");
+                let service = batch.statsd.first().map(|datagram| datagram.service.to_string());
+                tracing::info!(refused, service, "samples were dropped by their sender or not understood");
             }
             Ok(self.metrics.append(samples).await?)
         })

@@ -79,9 +79,14 @@ pub(crate) async fn follow(
     bar: &ProgressBar,
 ) -> Result<Rollout, Failure> {
     let deadline = tokio::time::Instant::now() + FOLLOW_MAX;
+    let mut told = None;
     loop {
         let (step, words) = stage(&rollout);
         bar.set_position(step);
+        if bar.is_hidden() && told != Some(rollout.state) {
+            screen::say(format!("{}: {words}", rollout.service));
+            told = Some(rollout.state);
+        }
         bar.set_message(words);
         match rollout.state {
             RolloutState::Complete => {
@@ -105,7 +110,14 @@ pub(crate) async fn follow(
         let seen = serde_json::to_value(rollout.state).ok().and_then(|v| v.as_str().map(str::to_owned));
         let path = format!("/v1/services/{}/rollouts/{}", rollout.service, rollout.id);
         let path = remote.path(&path, &[("state", seen), ("wait", Some("1s".to_owned()))]);
-        let answer: Hal<Rollout> = remote.get(path).await?;
+        let answer: Hal<Rollout> = tokio::select! {
+            answer = remote.get(path) => answer?,
+            () = crate::core::stopped() => {
+                bar.finish_and_clear();
+                let message = format!("no longer following release {} of {}; its rollout goes on", rollout.to, rollout.service);
+                return Err(Failure::new(message).hint(format!("see hob releases {}", rollout.service)));
+            }
+        };
         rollout = answer.body;
     }
 }

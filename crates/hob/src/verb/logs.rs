@@ -14,6 +14,10 @@ use crate::screen;
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(crate) async fn logs(remote: &Remote, global: &Global, arguments: &Logs) -> Result<(), Failure> {
+    if let Some(level) = arguments.level.as_deref().filter(|level| Level::parse(level).is_none()) {
+        let message = format!("--level: `{level}` is no level");
+        return Err(Failure::with(Exit::Usage, message).hint("it may be trace, debug, info, warn or error"));
+    }
     let from = match &arguments.since {
         None => None,
         Some(text) => {

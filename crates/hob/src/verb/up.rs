@@ -34,6 +34,7 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
     let overrides = overrides(&project, arguments.set)?;
     let settings = Settings::to_run(global.data.clone(), arguments.port_offset)?;
     settings.check_ports()?;
+    settings.remember()?;
     let mut core = Supervised::start("core", &settings)?;
     wait_for_api(&settings, &mut core).await?;
     let router = Supervised::start("router", &settings)?;

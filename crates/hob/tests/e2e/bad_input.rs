@@ -80,7 +80,9 @@ fn a_taken_port_is_named() {
     let output = hob(&["up", ".", "--port-offset", &offset.to_string()], folder.path());
     check(&output, 6, &["HOB-0050", &(8080 + offset).to_string(), "--port-offset"]);
     drop(taken);
-    // The directory remembers its offset, and refuses another.
+    // That start failed, so the directory is free to take another offset; one that was used is remembered.
+    assert!(!folder.path().join("data/port-offset").try_exists().unwrap());
+    write(folder.path(), "data/port-offset", &format!("{offset}\n"));
     let other = hob(&["up", ".", "--port-offset", &(offset + 1).to_string()], folder.path());
     check(&other, 6, &["port offset", "another data directory"]);
 }
