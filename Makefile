@@ -34,7 +34,7 @@ console/dist/index.html: console/node_modules/.package-lock.json $(shell find co
 
 .PHONY: test
 test: ## everything that CI runs
-	@scripts/need cc node npm chromium
+	@scripts/need cc node npm chromium ps
 	cargo fmt --all --check
 	$(MAKE) --no-print-directory console
 	cd console && npm run --silent check && npm test --silent
