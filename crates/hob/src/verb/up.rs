@@ -49,29 +49,32 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
         token: Some(token.expose().to_owned()),
         ..global.clone()
     };
+    let mut is_over = false;
     let mut outcome = tokio::select! {
-        shipped = ship(&own, &project, &overrides) => match shipped {
-            Ok(()) => {
-                welcome(&settings, &console_url(&settings.api_url(), &token), started);
-                Ok(())
-            }
-            Err(failure) => Err(failure),
-        },
-        ended = children.join_next() => ended.and_then(Result::ok).unwrap_or(Ok(())),
-        () = crate::core::stopped() => Ok(()),
-    };
-    // A platform with a service that does not start is still worth looking at; only files that are wrong end it here,
-    // before anything ran.
-    if let Err(failure) = outcome {
-        failure.tell();
-        screen::say(format!("Hob runs on; console: {}", console_url(&settings.api_url(), &token)));
-        outcome = Ok(());
-    }
-    if outcome.is_ok() && !children.is_empty() {
-        tokio::select! {
-            ended = children.join_next() => outcome = ended.and_then(Result::ok).unwrap_or(Ok(())),
-            () = crate::core::stopped() => {}
+        shipped = ship(&own, &project, &overrides) => shipped,
+        ended = children.join_next() => {
+            is_over = true;
+            ended.and_then(Result::ok).unwrap_or(Ok(()))
         }
+        () = crate::core::stopped() => {
+            is_over = true;
+            Ok(())
+        }
+    };
+    if !is_over {
+        let console = console_url(&settings.api_url(), &token);
+        match outcome {
+            Ok(()) => welcome(&settings, &console, started),
+            // A platform with a service that does not start is still worth looking at.
+            Err(failure) => {
+                failure.tell();
+                screen::say(format!("Hob runs on; console: {console}"));
+            }
+        }
+        outcome = tokio::select! {
+            ended = children.join_next() => ended.and_then(Result::ok).unwrap_or(Ok(())),
+            () = crate::core::stopped() => Ok(()),
+        };
     }
     screen::say("stopping");
     let _ = stop.send(true);
