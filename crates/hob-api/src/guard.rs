@@ -1,7 +1,5 @@
 //! What every request passes: it gets an id, its caller is known and allowed, its answer gets an ETag.
 
-use std::time::Instant;
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -76,12 +74,8 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    tracing::debug!(%method, path, status, micros = elapsed(started.into_std()), "answered");
+    tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
     if tagged && response.status() == StatusCode::OK { tag(response, wanted).await } else { response }
-}
-
-fn elapsed(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn caller(door: &Door, headers: &HeaderMap) -> Result<crate::auth::Caller, ApiError> {

@@ -41,7 +41,7 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
     let (stop, stops) = watch::channel(false);
     let mut children = JoinSet::new();
     children.spawn(core.keep(stops.clone()));
-    let router = tokio::spawn(router.keep(stop_after(&stop)));
+    let router = tokio::spawn(router.keep(stops));
     let token = settings.token("admin").map_err(Failure::from)?;
     let own = Global {
         data: settings.data.clone(),
@@ -81,11 +81,6 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
     while children.join_next().await.is_some() {}
     let _ = router.await;
     outcome.map(|()| ExitCode::SUCCESS)
-}
-
-/// The router stops once it is told, like the core; it is a child of its own so that either may die alone.
-fn stop_after(stop: &watch::Sender<bool>) -> watch::Receiver<bool> {
-    stop.subscribe()
 }
 
 fn overrides(project: &Project, set: Vec<(Name, String, String)>) -> Result<Overrides, Failure> {

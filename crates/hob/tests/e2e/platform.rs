@@ -23,7 +23,6 @@ pub(crate) struct Platform {
     pub(crate) data: PathBuf,
     pub(crate) api: String,
     pub(crate) router: String,
-    offset: u16,
     arguments: Vec<String>,
     child: Child,
     said: Arc<Mutex<String>>,
@@ -57,7 +56,6 @@ impl Platform {
             data: data.to_owned(),
             api: format!("http://127.0.0.1:{}", 7070 + offset),
             router: format!("http://127.0.0.1:{}", 8080 + offset),
-            offset,
             arguments: all,
             child,
             said,
@@ -181,7 +179,6 @@ impl Platform {
         let (child, said) = spawn(&self.arguments, &self.data);
         (self.child, self.said) = (child, said);
         self.wait_ready();
-        assert!(self.offset > 0);
     }
 
     fn descendants(&self) -> Vec<u32> {
