@@ -28,7 +28,7 @@ impl Terms {
         match (self.is_hobs, self.kind) {
             (true, _) => HOB_DATA_BYTES_MAX,
             (false, TopicKind::Notify) => NOTICE_DATA_BYTES_MAX,
-            (false, TopicKind::Stream) => STREAM_DATA_BYTES_MAX,
+            (false, TopicKind::Stream | TopicKind::Compact) => STREAM_DATA_BYTES_MAX,
         }
     }
 }
@@ -167,7 +167,7 @@ fn check_data(terms: Terms, data: Option<&[u8]>, flaws: &mut Flaws) {
         TopicKind::Notify => {
             "a notice says that something changed; readers fetch the href, or use a stream topic"
         }
-        TopicKind::Stream => "keep the body elsewhere and publish where it is",
+        TopicKind::Stream | TopicKind::Compact => "keep the body elsewhere and publish where it is",
     };
     flaws.add("data", format!("has {size} bytes, and the limit is {limit}"), hint);
 }

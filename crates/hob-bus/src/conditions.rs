@@ -78,13 +78,8 @@ impl ChangeOfCondition<'_> {
 /// The notice that tells a condition.
 pub(crate) fn notice(condition: &Condition) -> Notice {
     Notice {
-        kind: if condition.active { ACTIVE } else { INACTIVE }.to_owned(),
         href: Some(condition.subject.clone()),
-        t: None,
-        id: None,
         data: Some(serde_json::to_value(condition).expect("a condition is JSON")),
-        entitytag: None,
-        requestid: None,
-        traceparent: None,
+        ..Notice::new(if condition.active { ACTIVE } else { INACTIVE })
     }
 }

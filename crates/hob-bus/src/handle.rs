@@ -9,7 +9,7 @@ use hob_core::{Clock, Name, Scope, Timestamp, TopicName};
 use hob_store::{Log, Store};
 use hob_wire::{
     Ack, Batch, Condition, Draft, Event, Notice, Published, SubscriptionSpec, SubscriptionState, Topic,
-    TopicKind,
+    TopicTerms,
 };
 use tokio::sync::watch;
 
@@ -101,17 +101,17 @@ impl Bus {
         platform_scope()
     }
 
-    /// Declares a topic, or changes its kind. Safe to repeat. Fails with [`Error::TopicOwned`] when another
+    /// Declares a topic, or changes its terms. Safe to repeat. Fails with [`Error::TopicOwned`] when another
     /// service owns it, [`Error::TopicReserved`] for `hob.*`.
     pub async fn put_topic(
         &self,
         scope: &Scope,
         owner: &Name,
         name: &TopicName,
-        kind: TopicKind,
+        terms: TopicTerms,
     ) -> Result<Put<Topic>, Error> {
         self.inner.check_open()?;
-        self.inner.topics.put(scope, owner, name, kind).await
+        self.inner.topics.put(scope, owner, name, terms).await
     }
 
     /// The topics of a scope by name, Hob's own included.
@@ -238,16 +238,7 @@ impl Bus {
             }
             let t = Some(self.inner.clocks.wall.now());
             let kind = "tick".to_owned();
-            let tick = Notice {
-                kind,
-                t,
-                href: None,
-                id: None,
-                data: None,
-                entitytag: None,
-                requestid: None,
-                traceparent: None,
-            };
+            let tick = Notice { t, ..Notice::new(kind) };
             if let Err(error) = self.publish_as_hob(&scope, &topic, vec![tick]).await {
                 tracing::warn!(%error, "failed to publish a tick of the wall clock");
             }

@@ -12,7 +12,7 @@
 //! ```
 
 use hob_core::{Name, Timestamp, TopicName};
-use hob_wire::TopicKind;
+use hob_wire::TopicTerms;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -140,7 +140,8 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TopicRow {
     pub(crate) version: u8,
-    pub(crate) kind: TopicKind,
+    #[serde(flatten)]
+    pub(crate) terms: TopicTerms,
     pub(crate) owner: Name,
 }
 
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn the_stored_forms_of_keys_are_fixed() {
         let name = |text: &str| text.parse::<TopicName>().unwrap();
-        let topic = TopicRow { version: 1, kind: TopicKind::Notify, owner: "orders".parse().unwrap() };
+        let topic = TopicRow { version: 1, terms: TopicTerms::default(), owner: "orders".parse().unwrap() };
         assert_eq!(encode_json(&topic), br#"{"version":1,"kind":"notify","owner":"orders"}"#);
         let subscription = SubscriptionRow {
             version: 1,

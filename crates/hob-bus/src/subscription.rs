@@ -222,7 +222,7 @@ impl Subscription {
             );
         }
         let delay_max = NACK_DELAY_MAX.as_millis() as u64;
-        if let Some(nack) = ack.nack.iter().find(|nack| nack.delay_ms > delay_max) {
+        if let Some(nack) = ack.nack.iter().find(|nack| nack.delay_ms.unwrap_or(0) > delay_max) {
             return Err(self.bad_ack(format!("delay_ms of {} is over the limit of {delay_max}", nack.id)));
         }
         let extend_max = LEASE_MAX.as_millis() as u64;
@@ -236,7 +236,7 @@ impl Subscription {
             lease: ack.lease,
             upto,
             acked: ack.ack,
-            nacked: ack.nack.into_iter().map(|nack| (nack.id, later(nack.delay_ms))).collect(),
+            nacked: ack.nack.into_iter().map(|nack| (nack.id, later(nack.delay_ms.unwrap_or(0)))).collect(),
             extend_to: ack.extend_ms.map(later),
         }))
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hob_core::{Id, Timestamp, nearest};
 use hob_store::{Expected, Kv};
-use hob_wire::{CursorAt, SubscriptionSpec, SubscriptionState, TopicKind, sequence_text};
+use hob_wire::{CursorAt, DeliverySpec, SubscriptionSpec, SubscriptionState, TopicKind, sequence_text};
 use tokio::sync::Mutex;
 
 use crate::model::limits::{SUBSCRIPTION_TOPICS_MAX, SUBSCRIPTION_TYPES_MAX, SUBSCRIPTIONS_PER_SERVICE_MAX};
@@ -176,7 +176,8 @@ fn check(key: &SubscriptionKey, spec: &mut SubscriptionSpec, topics: &Topics) ->
             "type {kind:?} is empty or longer than {TYPE_LENGTH_MAX} letters; leave it out"
         ));
     }
-    let is_notify = |topic| topics.get(&key.scope, topic).is_ok_and(|topic| topic.kind == TopicKind::Notify);
+    let is_notify =
+        |topic| topics.get(&key.scope, topic).is_ok_and(|topic| topic.terms.kind == TopicKind::Notify);
     if spec.topics.iter().all(is_notify) {
         let changes = ["create", "update", "delete", "noop"];
         let can_be: Vec<String> =
@@ -233,6 +234,20 @@ pub(crate) async fn describe(
         tenant: key.scope.tenant.clone(),
         topics: body.row.topics.clone(),
         types: body.row.types.clone(),
+        filters: Vec::new(),
+        sink: None,
+        delivery: DeliverySpec::default(),
+        paused_until: None,
+        oldest: lag.oldest,
+        parked_keys: 0,
+        dead_letters: 0,
+        delivered: 0,
+        failed: 0,
+        last_error: None,
+        next_attempt: body.state.due(now),
+        breaker: None,
+        stall: None,
+        secret: None,
         state: if is_leased { "leased" } else { "active" }.to_owned(),
         cursor: sequence_text(body.state.done),
         lag_events: lag.events,

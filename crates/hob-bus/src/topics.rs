@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 use hob_core::{Name, Scope, TopicName, nearest};
 use hob_store::{Expected, Kv, KvError};
-use hob_wire::{Topic, TopicKind, sequence_text};
+use hob_wire::{Topic, TopicKind, TopicTerms, sequence_text};
 
 use crate::check::Terms;
 use crate::model::{hob_topics, limits::TOPICS_PER_SCOPE_MAX};
@@ -39,13 +39,13 @@ impl Topics {
         scope: &Scope,
         owner: &Name,
         name: &TopicName,
-        kind: TopicKind,
+        terms: TopicTerms,
     ) -> Result<Put<Topic>, Error> {
         if name.is_reserved() {
             return Err(Error::TopicReserved { topic: name.clone() });
         }
         tag_of(scope, name)?;
-        let row = TopicRow { version: ROW_VERSION, kind, owner: owner.clone() };
+        let row = TopicRow { version: ROW_VERSION, terms, owner: owner.clone() };
         let key = format!("{PREFIX}{scope}/{name}");
         let known = self.kv.get(&key).await?;
         let expected = match &known {
@@ -111,7 +111,7 @@ impl Topics {
         }
         let row = self.row(scope, name).ok_or_else(|| self.unknown(scope, name))?;
         check_owner(&row.owner, service, name)?;
-        Ok(Terms { kind: row.kind, is_hobs: false })
+        Ok(Terms { kind: row.terms.kind, is_hobs: false })
     }
 
     /// The terms of one of Hob's own topics.
@@ -140,12 +140,13 @@ impl Topics {
         let (events, last) = tag_of(scope, name).map_or((0, 0), |tag| self.positions.count(&tag));
         Topic {
             name: name.clone(),
-            kind: row.kind,
+            terms: row.terms.clone(),
             owner: row.owner.clone(),
             environment: scope.environment.clone(),
             tenant: scope.tenant.clone(),
             events,
             last: (last > 0).then(|| sequence_text(last)),
+            delayed: 0,
         }
     }
 
@@ -177,7 +178,8 @@ fn hob_name(name: &str) -> TopicName {
 }
 
 fn hob_row(kind: TopicKind) -> TopicRow {
-    TopicRow { version: ROW_VERSION, kind, owner: HOB.parse().expect("hob is a name") }
+    let terms = TopicTerms { kind, ..TopicTerms::default() };
+    TopicRow { version: ROW_VERSION, terms, owner: HOB.parse().expect("hob is a name") }
 }
 
 fn parse_key(key: &str) -> Result<(Scope, TopicName), Error> {

@@ -150,7 +150,7 @@ fn parts(declarations: Option<&Declarations>) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     for (name, service) in &declarations.services {
         for topic in &service.topics {
-            parts.insert(format!("topic {}", topic.name), format!("{name} {:?}", topic.kind));
+            parts.insert(format!("topic {}", topic.name), format!("{name} {:?}", topic.terms));
         }
         let rest = Service { topics: Vec::new(), ..service.clone() };
         parts.insert(format!("service {name}"), format!("{rest:?}"));

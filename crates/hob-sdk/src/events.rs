@@ -9,7 +9,7 @@ pub use consume::{Consumer, Handled};
 pub use publish::Publisher;
 pub use stream::{Message, Stream};
 
-use hob_wire::{CursorAt, SubscriptionSpec, SubscriptionState};
+use hob_wire::{SubscriptionSpec, SubscriptionState};
 
 use crate::client::{Client, Error, Request};
 
@@ -19,7 +19,7 @@ use crate::client::{Client, Error, Request};
 /// When a name is none of a topic.
 pub fn from_now_on(topics: &[&str]) -> Result<SubscriptionSpec, hob_core::BadName> {
     let topics = topics.iter().map(|topic| topic.parse()).collect::<Result<_, _>>()?;
-    Ok(SubscriptionSpec { topics, types: Vec::new(), from: CursorAt::End })
+    Ok(SubscriptionSpec { topics, ..SubscriptionSpec::default() })
 }
 
 /// Makes a subscription be there as `spec` says; one that exists stays where it is.

@@ -150,13 +150,9 @@ impl Fetcher {
 
 fn notice(observation: &Observation) -> Notice {
     Notice {
-        kind: "observed".to_owned(),
         href: Some(observation.href.clone()),
-        t: None,
-        id: None,
         data: serde_json::to_value(observation).ok(),
         entitytag: observation.etag.clone().filter(|etag| etag.len() <= 256),
-        requestid: None,
-        traceparent: None,
+        ..Notice::new("observed")
     }
 }

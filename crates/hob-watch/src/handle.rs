@@ -335,16 +335,7 @@ impl Inner {
 
     /// Appends a command to the log and returns its sequence.
     async fn tell(&self, scope: &Scope, command: &str, row: CommandRow) -> Result<u64, Error> {
-        let notice = Notice {
-            kind: command.to_owned(),
-            href: None,
-            t: None,
-            id: None,
-            data: serde_json::to_value(row).ok(),
-            entitytag: None,
-            requestid: None,
-            traceparent: None,
-        };
+        let notice = Notice { data: serde_json::to_value(row).ok(), ..Notice::new(command) };
         let topic = hob_topic(hob_topics::COMMANDS);
         let published = self.bus.publish_as_hob(scope, &topic, vec![notice]).await?;
         Ok(published.first.parse().unwrap_or(0))

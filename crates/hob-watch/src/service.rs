@@ -274,14 +274,10 @@ impl Run<'_> {
                 continue;
             }
             notices.push(Notice {
-                kind: transition.transition.clone(),
                 href: Some(transition.issue.about.clone()),
-                t: None,
                 id: Some(id.clone()),
                 data: serde_json::to_value(transition).ok(),
-                entitytag: None,
-                requestid: None,
-                traceparent: None,
+                ..Notice::new(transition.transition.clone())
             });
         }
         let topic = hob_topic(hob_topics::ISSUES);

@@ -144,12 +144,3 @@ pub struct MetricName {
     /// The services.
     pub services: Vec<String>,
 }
-
-/// A topic's kind, as it is put.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewTopic {
-    /// What its events carry.
-    #[serde(default)]
-    pub kind: crate::TopicKind,
-}

@@ -6,7 +6,7 @@ use hob_core::{Name, TopicName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::TopicKind;
+use crate::TopicTerms;
 
 mod read;
 
@@ -116,6 +116,7 @@ pub struct RouteSpec {
 pub struct TopicSpec {
     /// Its name.
     pub name: TopicName,
-    /// What its events carry.
-    pub kind: TopicKind,
+    /// On what terms its events are taken and kept.
+    #[serde(flatten)]
+    pub terms: TopicTerms,
 }

@@ -1,5 +1,7 @@
 //! Events: CloudEvents 1.0 in JSON, and the short forms in which they are published.
 
+use std::collections::BTreeMap;
+
 use hob_core::{Timestamp, TopicName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +40,7 @@ pub struct Event {
     pub specversion: String,
     /// The producer's id; with `source` it makes the event known again.
     pub id: String,
-    /// `/services/<publisher>`.
+    /// `/services/<publisher>`, unless its publisher named another one; with `id` it makes the event known again.
     pub source: String,
     /// `<topic>.<create|update|delete|noop>`; on stream topics any name.
     #[serde(rename = "type")]
@@ -51,9 +53,15 @@ pub struct Event {
     /// The media type of `data`, when there is some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacontenttype: Option<String>,
-    /// The payload: none on notices.
+    /// The schema of `data`, as its publisher named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataschema: Option<String>,
+    /// The payload: none on notices. A text when `datacontenttype` is neither JSON nor binary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+    /// The payload when it is bytes, in base64; never beside `data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
     /// The topic.
     pub topic: TopicName,
     /// Position in the event log: 20 digits, so that texts compare like numbers.
@@ -72,10 +80,16 @@ pub struct Event {
     /// The ETag of the subject's new representation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entitytag: Option<String>,
+    /// It was held back until this time, by the topic's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notbefore: Option<Timestamp>,
     /// The scope's environment.
     pub environment: hob_core::Name,
     /// The scope's tenant.
     pub tenant: hob_core::Name,
+    /// Further CloudEvents extension attributes of its publisher's.
+    #[serde(flatten)]
+    pub extensions: BTreeMap<String, Value>,
 }
 
 /// Writes a log position as events carry it: 20 digits.
@@ -127,6 +141,26 @@ pub struct Notice {
     /// W3C trace context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Held back until this time, by the topic's clock: readers see it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notbefore: Option<Timestamp>,
+}
+
+impl Notice {
+    /// A notice of this type about nothing yet.
+    pub fn new(kind: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            href: None,
+            t: None,
+            id: None,
+            data: None,
+            entitytag: None,
+            requestid: None,
+            traceparent: None,
+            notbefore: None,
+        }
+    }
 }
 
 /// A notice together with its topic: the item of a batch posted to `/v1/events` as a JSON array.

@@ -7,6 +7,7 @@ mod access;
 mod board;
 mod declarations;
 mod descriptor;
+mod entity;
 mod event;
 mod flaw;
 mod hal;
@@ -29,12 +30,13 @@ pub mod yaml;
 
 pub use access::{AccessRecord, Role};
 pub use board::{
-    Applied, Figure, Figures, Me, MetricName, NewRollback, NewRollout, NewTopic, Reason, Rule, Status, Stored,
+    Applied, Figure, Figures, Me, MetricName, NewRollback, NewRollout, Reason, Rule, Status, Stored,
 };
 pub use declarations::{Change, Declarations, FileText};
 pub use descriptor::{
     Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,
 };
+pub use entity::Entity;
 pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
 pub use flaw::Flaw;
 pub use hal::{Hal, Link, Links, Page};
@@ -53,6 +55,10 @@ pub use record::{Level, Record, RecordBatch, RecordIn, RecordSource};
 pub use release::{Release, ReleaseState, Rollout, RolloutState, RolloutStep};
 pub use routing::{InstanceTraffic, Pool, Route, RouterReport, RoutingSnapshot, Target};
 pub use sample::{Datagram, Point, SampleBatch, Series};
-pub use subscription::{Ack, Batch, CursorAt, Nack, SubscriptionSpec, SubscriptionState};
+pub use subscription::{
+    Ack, Batch, BreakerState, Collapse, CursorAt, DeadLetter, DeadLetterChoice, DeliveryError, DeliveryOrder,
+    DeliverySpec, FilterSpec, Nack, OnPoison, PushFormat, Seek, Stall, SubscriptionPatch, SubscriptionSpec,
+    SubscriptionState, Touched, WantedState,
+};
 pub use summary::{NodeSummary, ServiceState, ServiceSummary};
-pub use topic::{Topic, TopicKind};
+pub use topic::{AckMode, Quota, Retention, Topic, TopicKind, TopicTerms};

@@ -103,7 +103,7 @@ impl Api {
         for scope in &scopes {
             for service in declarations.services.values() {
                 for topic in &service.topics {
-                    self.bus.put_topic(scope, &service.service, &topic.name, topic.kind).await?;
+                    self.bus.put_topic(scope, &service.service, &topic.name, topic.terms.clone()).await?;
                 }
             }
         }

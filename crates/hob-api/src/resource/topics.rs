@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, put};
 use hob_core::{Name, Scope, TopicName, code};
-use hob_wire::{Hal, NewTopic, Page, Topic};
+use hob_wire::{Hal, Page, Topic, TopicTerms};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
@@ -26,7 +26,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::put("/v1/topics/{topic}", Who::Service, "Declare a topic of one's own", put(declare))
             .scoped()
             .params(&[("service", "whose topic it is, when a developer declares it")])
-            .takes::<NewTopic>()
+            .takes::<TopicTerms>()
             .answers::<Hal<Topic>>(200),
     ]
 }
@@ -90,7 +90,7 @@ async fn declare(
     caller: Caller,
     Params(on_behalf): Params<OnBehalf>,
     Path(name): Path<TopicName>,
-    Body(new): Body<NewTopic>,
+    Body(terms): Body<TopicTerms>,
 ) -> Result<Response, ApiError> {
     let service = on_behalf.service(&caller)?;
     if caller.instance.is_some() && !is_declared(&api, &service, &name) {
@@ -99,7 +99,7 @@ async fn declare(
         return Err(ApiError::new(code::NOT_ALLOWED, detail)
             .hint("name it under `topics:` of its service.yml, then run hob apply"));
     }
-    let put = api.bus.put_topic(&scope, &service, &name, new.kind).await?;
+    let put = api.bus.put_topic(&scope, &service, &name, terms).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &resource(put.value)))
 }

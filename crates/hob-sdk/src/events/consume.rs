@@ -127,7 +127,7 @@ impl Consumer {
                 Handled::Later { delay, reason } => {
                     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                     let reason = Some(reason.chars().take(REASON_LENGTH_MAX).collect());
-                    ack.nack.push(Nack { id, delay_ms, reason });
+                    ack.nack.push(Nack { id, delay_ms: Some(delay_ms), reason });
                 }
             }
         }

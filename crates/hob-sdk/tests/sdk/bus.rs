@@ -90,16 +90,7 @@ impl Bus {
     /// Changes a thing and tells of it.
     pub(crate) fn change(&self, name: &str) {
         *self.shared.entities.lock().unwrap().entry(name.to_owned()).or_default() += 1;
-        let notice = Notice {
-            kind: "update".to_owned(),
-            href: Some(self.href(name)),
-            t: None,
-            id: None,
-            data: None,
-            entitytag: None,
-            requestid: None,
-            traceparent: None,
-        };
+        let notice = Notice { href: Some(self.href(name)), ..Notice::new("update") };
         self.shared.append(&[Draft { topic: "things".parse().unwrap(), notice }]);
     }
 

@@ -230,16 +230,7 @@ impl Platform {
 }
 
 fn notice(kind: &str, href: Option<&str>, t: Option<Timestamp>, data: Option<Value>) -> Notice {
-    Notice {
-        kind: kind.to_owned(),
-        href: href.map(str::to_owned),
-        t,
-        id: None,
-        data,
-        entitytag: None,
-        requestid: None,
-        traceparent: None,
-    }
+    Notice { href: href.map(str::to_owned), t, data, ..Notice::new(kind) }
 }
 
 fn order(number: u64, state: &str, due: i64) -> Value {

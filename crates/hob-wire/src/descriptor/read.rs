@@ -251,7 +251,7 @@ fn topic(node: &Node, flaws: &mut Flaws) -> Option<TopicSpec> {
     let kinds = [("notify", TopicKind::Notify), ("stream", TopicKind::Stream)];
     let kind = map.need("kind", flaws).and_then(|n| n.one_of(&kinds, flaws));
     map.finish(flaws);
-    Some(TopicSpec { name: name?, kind: kind? })
+    Some(TopicSpec { name: name?, terms: crate::TopicTerms { kind: kind?, ..crate::TopicTerms::default() } })
 }
 
 #[cfg(test)]

@@ -66,16 +66,7 @@ pub(super) async fn publish(mut waiting: Waiting, bus: Bus) {
         let published = match news {
             News::Notice { scope, topic, change, href } => {
                 let topic: TopicName = topic.parse().expect("Hob's own topics have good names");
-                let notice = Notice {
-                    kind: change.as_str().to_owned(),
-                    href: Some(href),
-                    t: None,
-                    id: None,
-                    data: None,
-                    entitytag: None,
-                    requestid: None,
-                    traceparent: None,
-                };
+                let notice = Notice { href: Some(href), ..Notice::new(change.as_str()) };
                 bus.publish_as_hob(&scope, &topic, vec![notice]).await.map(drop)
             }
             News::Condition(condition) => {

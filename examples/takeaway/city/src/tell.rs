@@ -133,14 +133,10 @@ impl City {
 
 fn notice(kind: &str, href: Option<String>, at: SimTime, data: serde_json::Value) -> Notice {
     Notice {
-        kind: kind.to_owned(),
         href,
         t: Some(Timestamp::from_micros(at.unix_seconds() * 1_000_000)),
-        id: None,
         data: Some(data),
-        entitytag: None,
-        requestid: None,
-        traceparent: None,
+        ..Notice::new(kind)
     }
 }
 

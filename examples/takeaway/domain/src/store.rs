@@ -181,14 +181,10 @@ fn save<E: Entity>(
         .execute(params![id.to_string(), state, body, page.etag])?;
     let kind = if dirty.is_new { "create" } else { "update" };
     let notice = Notice {
-        kind: kind.to_owned(),
         href: Some(E::href(origin, id)),
         t: Some(dirty.at),
-        id: None,
-        data: None,
         entitytag: Some(page.etag),
-        requestid: None,
-        traceparent: None,
+        ..Notice::new(kind)
     };
     let topic: TopicName = E::COLLECTION.parse().expect("collections are named like topics");
     Outbox::enqueue(transaction, Draft { topic, notice })
