@@ -1596,11 +1596,54 @@ export interface components {
         TopicSpec: {
             /** @description Its name. */
             name: components["schemas"]["TopicName"];
-            /** @description What its events carry. */
+            /**
+             * @description What its events carry.
+             * @default notify
+             */
             kind: components["schemas"]["TopicKind"];
+            /**
+             * Format: uint64
+             * @description Bytes of one event's data, at most; the kind's own limit when left out (notify 64 B, stream and compact 64 KiB),
+             *     and never more than 256 KiB.
+             */
+            data_bytes_max?: number | null;
+            /** @description How much its publisher may send. */
+            quota?: components["schemas"]["Quota"] | null;
+            /** @description How long its events are kept; for ever when left out. */
+            retention?: components["schemas"]["Retention"] | null;
+            /** @description When a publish is answered. */
+            ack?: components["schemas"]["AckMode"];
         };
         /** @description What a topic's events carry. */
-        TopicKind: "notify" | "stream";
+        TopicKind: "notify" | "stream" | "compact";
+        /** @description How much may be published on a topic. Over it: 429 with `Retry-After` and `RateLimit`. */
+        Quota: {
+            /**
+             * Format: uint32
+             * @description Events a second, on average.
+             */
+            events_per_second: number;
+            /**
+             * Format: uint32
+             * @description Events at once after a quiet time; those of one second, and at least one batch of 1,000, when left out.
+             */
+            burst?: number | null;
+        };
+        /** @description How long events are kept: until the first of these limits is passed. */
+        Retention: {
+            /**
+             * Format: uint64
+             * @description Seconds since Hob took them. Written as `30d` in `service.yml`.
+             */
+            age_seconds?: number | null;
+            /**
+             * Format: uint64
+             * @description Bytes of the topic's events as they were published, newest first. Written as `10GiB` in `service.yml`.
+             */
+            bytes?: number | null;
+        };
+        /** @description When a publish is answered. */
+        AckMode: "disk" | "memory";
         /** @description A file's name, relative to `hob.yml`, and its text. */
         FileText: {
             /** @description `rules/orders.yml`. */
@@ -2311,8 +2354,23 @@ export interface components {
         TopicResource: {
             /** @description Its name, unique in its scope. */
             name: components["schemas"]["TopicName"];
-            /** @description What its events carry. */
+            /**
+             * @description What its events carry.
+             * @default notify
+             */
             kind: components["schemas"]["TopicKind"];
+            /**
+             * Format: uint64
+             * @description Bytes of one event's data, at most; the kind's own limit when left out (notify 64 B, stream and compact 64 KiB),
+             *     and never more than 256 KiB.
+             */
+            data_bytes_max?: number | null;
+            /** @description How much its publisher may send. */
+            quota?: components["schemas"]["Quota"] | null;
+            /** @description How long its events are kept; for ever when left out. */
+            retention?: components["schemas"]["Retention"] | null;
+            /** @description When a publish is answered. */
+            ack?: components["schemas"]["AckMode"];
             /** @description The one service that may publish on it. */
             owner: components["schemas"]["Name"];
             /** @description Where. */
@@ -2328,6 +2386,12 @@ export interface components {
             /** @description Sequence of its newest event, 20 digits. */
             last?: string | null;
             /**
+             * Format: uint64
+             * @description Events that wait for their `notbefore`.
+             * @default 0
+             */
+            delayed: number;
+            /**
              * @description Where to go from here; always holds `self`.
              * @default {}
              */
@@ -2335,13 +2399,28 @@ export interface components {
                 [key: string]: components["schemas"]["Link"];
             };
         };
-        /** @description A topic's kind, as it is put. */
-        NewTopic: {
+        /**
+         * @description On what terms a topic's events are taken and kept: the body of `PUT /v1/topics/{topic}`, and the members of a
+         *     topic in `service.yml` beside its name.
+         */
+        TopicTerms: {
             /**
              * @description What its events carry.
              * @default notify
              */
             kind: components["schemas"]["TopicKind"];
+            /**
+             * Format: uint64
+             * @description Bytes of one event's data, at most; the kind's own limit when left out (notify 64 B, stream and compact 64 KiB),
+             *     and never more than 256 KiB.
+             */
+            data_bytes_max?: number | null;
+            /** @description How much its publisher may send. */
+            quota?: components["schemas"]["Quota"] | null;
+            /** @description How long its events are kept; for ever when left out. */
+            retention?: components["schemas"]["Retention"] | null;
+            /** @description When a publish is answered. */
+            ack?: components["schemas"]["AckMode"];
         };
         /** @description The answer to a publish: where the events stand in the log. */
         Published: {
@@ -2378,6 +2457,8 @@ export interface components {
             requestid?: string | null;
             /** @description W3C trace context. */
             traceparent?: string | null;
+            /** @description Held back until this time, by the topic's clock: readers see it then. */
+            notbefore?: components["schemas"]["Timestamp"] | null;
         };
         /** @description One, or a list of them. */
         OneOrMany2: components["schemas"]["Draft"][] | components["schemas"]["Draft"];
@@ -2401,6 +2482,8 @@ export interface components {
             requestid?: string | null;
             /** @description W3C trace context. */
             traceparent?: string | null;
+            /** @description Held back until this time, by the topic's clock: readers see it then. */
+            notbefore?: components["schemas"]["Timestamp"] | null;
         };
         /** @description One page of a list. */
         EventPage: {
@@ -2420,7 +2503,7 @@ export interface components {
             specversion: string;
             /** @description The producer's id; with `source` it makes the event known again. */
             id: string;
-            /** @description `/services/<publisher>`. */
+            /** @description `/services/<publisher>`, unless its publisher named another one; with `id` it makes the event known again. */
             source: string;
             /** @description `<topic>.<create|update|delete|noop>`; on stream topics any name. */
             type: string;
@@ -2430,8 +2513,12 @@ export interface components {
             time: components["schemas"]["Timestamp"];
             /** @description The media type of `data`, when there is some. */
             datacontenttype?: string | null;
-            /** @description The payload: none on notices. */
+            /** @description The schema of `data`, as its publisher named it. */
+            dataschema?: string | null;
+            /** @description The payload: none on notices. A text when `datacontenttype` is neither JSON nor binary. */
             data?: unknown;
+            /** @description The payload when it is bytes, in base64; never beside `data`. */
+            data_base64?: string | null;
             /** @description The topic. */
             topic: components["schemas"]["TopicName"];
             /** @description Position in the event log: 20 digits, so that texts compare like numbers. */
@@ -2449,6 +2536,8 @@ export interface components {
             entityseq?: number | null;
             /** @description The ETag of the subject's new representation. */
             entitytag?: string | null;
+            /** @description It was held back until this time, by the topic's clock. */
+            notbefore?: components["schemas"]["Timestamp"] | null;
             /** @description The scope's environment. */
             environment: components["schemas"]["Name"];
             /** @description The scope's tenant. */
@@ -2460,6 +2549,8 @@ export interface components {
             _links: {
                 [key: string]: components["schemas"]["Link"];
             };
+        } & {
+            [key: string]: unknown;
         };
         /** @description One page of a list. */
         SubscriptionStatePage: {
@@ -2487,8 +2578,16 @@ export interface components {
             topics: components["schemas"]["TopicName"][];
             /** @description Only events of these types, when any are named. */
             types?: string[];
-            /** @description `active`, or why it stands: `leased` while a puller holds a batch. */
+            /** @description Only events for which all of these hold. */
+            filters?: components["schemas"]["FilterSpec"][];
+            /** @description Where they are pushed to. */
+            sink?: string | null;
+            /** @description How they are handed out. */
+            delivery: components["schemas"]["DeliverySpec"];
+            /** @description `active`, `leased` while a puller holds a batch, `paused`, or `stalled`. */
             state: string;
+            /** @description When a pause ends by itself. */
+            paused_until?: components["schemas"]["Timestamp"] | null;
             /** @description Everything up to here is acknowledged; 20 digits. */
             cursor: string;
             /**
@@ -2501,18 +2600,50 @@ export interface components {
              * @description Age of the oldest of them, in seconds.
              */
             lag_seconds: number;
+            /** @description When Hob took the oldest of them. */
+            oldest?: components["schemas"]["Timestamp"] | null;
             /**
              * Format: uint64
-             * @description Events handed out under a lease and not yet acknowledged.
+             * @description Events handed out or being pushed, and not yet acknowledged.
              */
             in_flight: number;
+            /**
+             * Format: uint64
+             * @description Entities that wait for another attempt after a failure.
+             */
+            parked_keys: number;
+            /**
+             * Format: uint64
+             * @description Dead letters.
+             */
+            dead_letters: number;
+            /**
+             * Format: uint64
+             * @description Events acknowledged since Hob started.
+             */
+            delivered: number;
+            /**
+             * Format: uint64
+             * @description Attempts that failed since Hob started.
+             */
+            failed: number;
+            /** @description The last failure. */
+            last_error?: components["schemas"]["DeliveryError"] | null;
+            /** @description When something that waits is tried again. */
+            next_attempt?: components["schemas"]["Timestamp"] | null;
+            /** @description How the endpoint is doing, when events are pushed. */
+            breaker?: components["schemas"]["BreakerState"] | null;
             /**
              * Format: uint64
              * @description Live streams open now.
              */
             streams: number;
-            /** @description Why it does not move, when it does not. */
+            /** @description Why it does not move, when it does not: a sentence for people. */
             stall_reason?: string | null;
+            /** @description The same for programs. */
+            stall?: components["schemas"]["Stall"] | null;
+            /** @description Its endpoint's signing secret (Standard Webhooks, `whsec_…`); shown once, when it was made or rotated. */
+            secret?: string | null;
             /**
              * @description Where to go from here; always holds `self`.
              * @default {}
@@ -2521,6 +2652,120 @@ export interface components {
                 [key: string]: components["schemas"]["Link"];
             };
         };
+        /**
+         * @description One condition on an event's attributes. `exact`, `prefix` and `suffix` name attributes with the text that each must
+         *     be, begin or end with; an attribute that an event lacks never matches.
+         */
+        FilterSpec: {
+            exact: {
+                [key: string]: string;
+            };
+        } | {
+            prefix: {
+                [key: string]: string;
+            };
+        } | {
+            suffix: {
+                [key: string]: string;
+            };
+        } | {
+            all: components["schemas"]["FilterSpec"][];
+        } | {
+            any: components["schemas"]["FilterSpec"][];
+        } | {
+            not: components["schemas"]["FilterSpec"];
+        };
+        /** @description How a subscription's events are handed out. */
+        DeliverySpec: {
+            /**
+             * Format: uint32
+             * @description Events of one push, 1 to 1,000.
+             * @default 100
+             */
+            max: number;
+            /**
+             * Format: uint64
+             * @description How long a push waits for more events, in milliseconds.
+             * @default 0
+             */
+            deadline_ms: number;
+            /**
+             * Format: uint32
+             * @description Pushes at the same time, 1 to 64. An entity is never in two of them.
+             * @default 8
+             */
+            concurrency: number;
+            /**
+             * @description How a push is written.
+             * @default batch
+             */
+            format: components["schemas"]["PushFormat"];
+            /**
+             * Format: uint64
+             * @description How long the endpoint may take to answer, in milliseconds.
+             * @default 20000
+             */
+            timeout_ms: number;
+            /**
+             * @description In which order events are handed out.
+             * @default entity
+             */
+            order: components["schemas"]["DeliveryOrder"];
+            /**
+             * @description Whether only the newest event of each entity is handed out while the subscription is behind.
+             * @default none
+             */
+            collapse: components["schemas"]["Collapse"];
+            /**
+             * Format: uint32
+             * @description How often an event is handed out before it becomes a dead letter.
+             * @default 10
+             */
+            attempts: number;
+            /**
+             * @description Pauses between the attempts, in milliseconds; the last one repeats. Each is shortened at random by up to half.
+             * @default [
+             *       1000,
+             *       5000,
+             *       30000,
+             *       120000,
+             *       600000,
+             *       3600000
+             *     ]
+             */
+            backoff_ms: number[];
+            /**
+             * @description What becomes of an event after the last attempt.
+             * @default dead-letter
+             */
+            on_poison: components["schemas"]["OnPoison"];
+        };
+        /** @description How a push is written (CloudEvents HTTP protocol binding 1.0). */
+        PushFormat: "batch" | "structured" | "binary";
+        /** @description In which order events are handed out. */
+        DeliveryOrder: "entity" | "strict" | "none";
+        /** @description Whether events are left out because a newer one says the same. */
+        Collapse: "none" | "latest";
+        /** @description What becomes of an event after its last attempt. */
+        OnPoison: "dead-letter" | "block";
+        /** @description A delivery that failed. */
+        DeliveryError: {
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
+            /**
+             * Format: uint16
+             * @description The endpoint's HTTP status, when it answered.
+             */
+            status?: number | null;
+            /** @description What went wrong. */
+            detail: string;
+            /** @description The entity that it was about, when it was one. */
+            subject?: string | null;
+        };
+        /** @description How an endpoint is doing. */
+        BreakerState: "closed" | "open" | "half-open";
+        /** @description Why a subscription does not move. */
+        Stall: "paused" | "no-consumer" | "retrying" | "breaker-open" | "poisoned" | "window-full" | "cursor-expired" | "damaged" | "topic-unknown" | "endpoint-gone";
         /** @description What a consumer asks for when it puts a subscription. */
         SubscriptionSpec: {
             /** @description The topics, one or more. */
@@ -2532,6 +2777,12 @@ export interface components {
              * @default end
              */
             from: components["schemas"]["CursorAt"];
+            /** @description Only events for which all of these hold (CloudEvents Subscriptions 0.2-wip, the mandatory dialects). */
+            filters?: components["schemas"]["FilterSpec"][];
+            /** @description Where to push them: an absolute http or https URL. Without it they are pulled or streamed. */
+            sink?: string | null;
+            /** @description How they are handed out. */
+            delivery?: components["schemas"]["DeliverySpec"];
         };
         /** @description A place in the event log. */
         CursorAt: "end" | "start";
@@ -2550,7 +2801,7 @@ export interface components {
             specversion: string;
             /** @description The producer's id; with `source` it makes the event known again. */
             id: string;
-            /** @description `/services/<publisher>`. */
+            /** @description `/services/<publisher>`, unless its publisher named another one; with `id` it makes the event known again. */
             source: string;
             /** @description `<topic>.<create|update|delete|noop>`; on stream topics any name. */
             type: string;
@@ -2560,8 +2811,12 @@ export interface components {
             time: components["schemas"]["Timestamp"];
             /** @description The media type of `data`, when there is some. */
             datacontenttype?: string | null;
-            /** @description The payload: none on notices. */
+            /** @description The schema of `data`, as its publisher named it. */
+            dataschema?: string | null;
+            /** @description The payload: none on notices. A text when `datacontenttype` is neither JSON nor binary. */
             data?: unknown;
+            /** @description The payload when it is bytes, in base64; never beside `data`. */
+            data_base64?: string | null;
             /** @description The topic. */
             topic: components["schemas"]["TopicName"];
             /** @description Position in the event log: 20 digits, so that texts compare like numbers. */
@@ -2579,10 +2834,14 @@ export interface components {
             entityseq?: number | null;
             /** @description The ETag of the subject's new representation. */
             entitytag?: string | null;
+            /** @description It was held back until this time, by the topic's clock. */
+            notbefore?: components["schemas"]["Timestamp"] | null;
             /** @description The scope's environment. */
             environment: components["schemas"]["Name"];
             /** @description The scope's tenant. */
             tenant: components["schemas"]["Name"];
+        } & {
+            [key: string]: unknown;
         };
         /** @description An acknowledgement, posted to `/v1/subscriptions/{name}/acks`. */
         Ack: {
@@ -2606,10 +2865,9 @@ export interface components {
             id: string;
             /**
              * Format: uint64
-             * @description Hand it out again after so many milliseconds.
-             * @default 0
+             * @description Hand it out again after so many milliseconds; when the subscription's back-off says, when left out.
              */
-            delay_ms: number;
+            delay_ms?: number | null;
             /** @description Why. */
             reason?: string | null;
         };
@@ -3610,7 +3868,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewTopic"];
+                "application/json": components["schemas"]["TopicTerms"];
             };
         };
         responses: {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hob_bus::{Bus, Publisher, Pull, SubscriptionKey};
 use hob_core::{Clock, ManualClock, Name, Scope, Timestamp, TopicName};
 use hob_store::{Store, StoreOptions};
-use hob_wire::{Draft, TopicKind};
+use hob_wire::{Draft, TopicKind, TopicTerms};
 use serde_json::{Value, json};
 
 /// A bus on a directory of its own, its wall clock moved by hand.
@@ -69,7 +69,7 @@ impl World {
         for (owner, topic_name, kind) in
             [("orders", "orders", TopicKind::Notify), ("riders", "rider.pings", TopicKind::Stream)]
         {
-            let put = bus.put_topic(&scope(), &name(owner), &topic(topic_name), kind).await.unwrap();
+            let put = bus.put_topic(&scope(), &name(owner), &topic(topic_name), terms(kind)).await.unwrap();
             assert!(put.created);
         }
         Self { directory, bus, clock: hand, store: Some(store) }
@@ -105,4 +105,8 @@ impl World {
     async fn publish(&self, drafts: Vec<Draft>) -> hob_wire::Published {
         self.bus.publish(&publisher("orders"), drafts).await.unwrap()
     }
+}
+
+fn terms(kind: TopicKind) -> TopicTerms {
+    TopicTerms { kind, ..TopicTerms::default() }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hob_bus::{Bus, Error, Filter, hob_topics};
 use hob_core::code;
-use hob_wire::{Condition, TopicKind, sequence_text};
+use hob_wire::{Condition, TopicTerms, sequence_text};
 use serde_json::json;
 
 use crate::{World, draft, name, publisher, scope, topic, update};
@@ -12,14 +12,18 @@ use crate::{World, draft, name, publisher, scope, topic, update};
 #[tokio::test]
 async fn a_topic_has_one_owner() {
     let world = World::new().await;
-    let again =
-        world.bus.put_topic(&scope(), &name("orders"), &topic("orders"), TopicKind::Notify).await.unwrap();
+    let again = world
+        .bus
+        .put_topic(&scope(), &name("orders"), &topic("orders"), TopicTerms::default())
+        .await
+        .unwrap();
     assert!(!again.created);
-    let taken = world.bus.put_topic(&scope(), &name("riders"), &topic("orders"), TopicKind::Notify).await;
+    let taken = world.bus.put_topic(&scope(), &name("riders"), &topic("orders"), TopicTerms::default()).await;
     assert_eq!(taken.unwrap_err().to_string(), "publish on orders as riders: orders owns it");
     let foreign = world.bus.publish(&publisher("riders"), vec![update(1)]).await.unwrap_err();
     assert_eq!(foreign.code(), code::TOPIC_OWNED);
-    let reserved = world.bus.put_topic(&scope(), &name("orders"), &topic("hob.x"), TopicKind::Notify).await;
+    let reserved =
+        world.bus.put_topic(&scope(), &name("orders"), &topic("hob.x"), TopicTerms::default()).await;
     assert!(matches!(reserved, Err(Error::TopicReserved { .. })));
     let hobs = draft(json!({"topic": "hob.issues", "type": "x"}));
     let refused = world.bus.publish(&publisher("orders"), vec![hobs]).await.unwrap_err();

@@ -9,7 +9,7 @@ use hob_wire::{Ack, Batch, CursorAt, Nack, SubscriptionSpec, sequence_text};
 use crate::{World, key, pull, topic, update};
 
 fn spec(from: CursorAt) -> SubscriptionSpec {
-    SubscriptionSpec { topics: vec![topic("orders")], types: Vec::new(), from }
+    SubscriptionSpec { topics: vec![topic("orders")], from, ..SubscriptionSpec::default() }
 }
 
 fn ack_all(batch: &Batch) -> Ack {
@@ -78,7 +78,7 @@ async fn acknowledgements_beyond_the_cursor_survive_a_restart() {
     world.publish((1..=4).map(update).collect()).await;
     let batch = lease(&world, 10).await.unwrap();
     let id = |nth: usize| batch.events[nth].id.clone();
-    let nack = vec![Nack { id: id(0), delay_ms: 10_000, reason: None }];
+    let nack = vec![Nack { id: id(0), delay_ms: Some(10_000), reason: None }];
     ack(&world, Ack { lease: batch.lease.clone(), ack: vec![id(1), id(3)], nack, ..Ack::default() })
         .await
         .unwrap();
@@ -95,7 +95,7 @@ async fn a_nack_delays_its_entity_and_says_so() {
     world.bus.put_subscription(&key("mailer", "emails"), spec(CursorAt::End)).await.unwrap();
     world.publish(vec![update(1), update(2), update(1)]).await;
     let batch = lease(&world, 2).await.unwrap();
-    let nack = vec![Nack { id: batch.events[0].id.clone(), delay_ms: 10_000, reason: None }];
+    let nack = vec![Nack { id: batch.events[0].id.clone(), delay_ms: Some(10_000), reason: None }];
     ack(&world, Ack { nack, ..ack_all(&batch) }).await.unwrap();
     assert!(lease(&world, 10).await.is_none(), "the third event waits behind the first");
     let state = world.bus.subscription(&key("mailer", "emails")).await.unwrap();

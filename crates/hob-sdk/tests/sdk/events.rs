@@ -68,5 +68,5 @@ async fn a_consumer_acknowledges_what_is_done_and_hands_back_what_is_not() {
     consumer.run(handler, stop).await;
     let ack = bus.shared.acks.lock().unwrap()[0].clone();
     assert_eq!((ack.ack.len(), ack.nack.len()), (1, 1));
-    assert_eq!((ack.nack[0].delay_ms, ack.nack[0].reason.as_deref()), (1000, Some("no mail today")));
+    assert_eq!((ack.nack[0].delay_ms.unwrap(), ack.nack[0].reason.as_deref()), (1000, Some("no mail today")));
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use hob_bus::{Bus, Filter, Publisher, hob_topics};
 use hob_core::{Clock, Scope, Timestamp};
 use hob_store::{Store, StoreOptions};
-use hob_wire::{Draft, Event, FileText, Issue, IssueState, Notice, Observation, TopicKind, sequence_text};
+use hob_wire::{
+    Draft, Event, FileText, Issue, IssueState, Notice, Observation, TopicKind, TopicTerms, sequence_text,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -158,7 +160,9 @@ async fn open(folder: TempDir) -> Platform {
         ("rider.pings", TopicKind::Stream),
         ("city.clock", TopicKind::Stream),
     ] {
-        bus.put_topic(&scope(), &owner, &name.parse().unwrap(), kind).await.unwrap();
+        bus.put_topic(&scope(), &owner, &name.parse().unwrap(), TopicTerms { kind, ..TopicTerms::default() })
+            .await
+            .unwrap();
     }
     let pace = Pace { every: Duration::from_millis(50), inputs: 20, pause: Duration::ZERO };
     let watch = Watch::open_at_pace(&store, &bus, Arc::new(PlainFetch), vec![scope()], pace);

@@ -88,7 +88,7 @@ pub(crate) async fn topics(remote: &Remote, global: &Global) -> Result<(), Failu
         return Ok(());
     }
     let rows = topics.iter().map(|t| {
-        let.terms.kind = format!("{:?}", t.kind).to_lowercase();
+        let kind = format!("{:?}", t.terms.kind).to_lowercase();
         let last = t.last.as_deref().map_or("-", |last| last.trim_start_matches('0'));
         vec![
             Cell::bold(&t.name),
