@@ -6,7 +6,7 @@ use hob_core::{Code, Name, Scope, TopicName, code};
 use hob_store::{AppendError, KvError, ReadError};
 use hob_wire::ErrorItem;
 
-use crate::SubscriptionKey;
+use crate::{FilterFlaw, SinkFlaw, SubscriptionKey};
 
 /// One thing that is wrong with a published event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +101,22 @@ pub enum Error {
         /// What is wrong, and how to mend it.
         problem: String,
     },
+    /// A subscription's filter is wrong.
+    #[error("put subscription {name}: {flaw}")]
+    BadFilter {
+        /// Its name.
+        name: TopicName,
+        /// What is wrong, and where.
+        flaw: FilterFlaw,
+    },
+    /// A subscription's endpoint may not be called.
+    #[error("put subscription {name}: {flaw}")]
+    BadSink {
+        /// Its name.
+        name: TopicName,
+        /// Why not.
+        flaw: SinkFlaw,
+    },
     /// There is no such subscription.
     #[error("find subscription {key}: there is none")]
     SubscriptionUnknown {
@@ -185,6 +201,8 @@ impl Error {
             | Self::BadSubscription { .. }
             | Self::BadPull { .. }
             | Self::BadAck { .. } => code::INVALID,
+            Self::BadFilter { .. } => code::FILTER,
+            Self::BadSink { .. } => code::SINK,
             Self::SubscriptionUnknown { .. } | Self::EventUnknown { .. } => code::NOT_FOUND,
             Self::LeaseNotHeld { .. } => code::LEASE,
             Self::CursorExpired { .. } => code::CURSOR_EXPIRED,
@@ -226,6 +244,9 @@ impl Error {
     pub fn items(&self) -> Vec<ErrorItem> {
         match self {
             Self::BadEvents { flaws, .. } => flaws.iter().map(ErrorItem::from).collect(),
+            Self::BadFilter { flaw, .. } => {
+                vec![ErrorItem { place: flaw.place.clone(), detail: flaw.problem.clone() }]
+            }
             _ => Vec::new(),
         }
     }

@@ -24,7 +24,12 @@ mod positions;
 mod read;
 mod tail;
 
+#[allow(dead_code, unused_imports, reason = "subscriptions take filters next")]
+mod filter;
 mod lag;
+#[allow(dead_code, reason = "pushes are signed next")]
+mod signature;
+mod sink;
 mod step;
 mod subscription;
 mod subscriptions;
@@ -32,6 +37,8 @@ mod subscriptions;
 mod rows;
 
 pub use error::{Error, EventFlaw};
+pub use filter::FilterFlaw;
 pub use handle::Bus;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
+pub use sink::{SinkFlaw, check_address, check_sink};
 pub use tail::Tail;

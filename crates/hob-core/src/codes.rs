@@ -96,6 +96,10 @@ codes! {
     BAD_INSTANCE = 62, 502, "The instance gave no proper answer";
     /// The instance took too long.
     INSTANCE_TIMEOUT = 63, 504, "The instance took too long";
+    /// A subscription's filter is wrong.
+    FILTER = 77, 422, "A filter is wrong";
+    /// A subscription's endpoint may not be called.
+    SINK = 78, 422, "This endpoint may not be called";
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Sortable unique ids: 48 bits of milliseconds and 80 random bits in Crockford's base 32, the form known as ULID
 //! (github.com/ulid/spec), in lower case.
 
-use crate::Timestamp;
+use crate::{Timestamp, random_bytes};
 
 /// Makes ids.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ impl Id {
 
     /// A short random id of 10 characters (50 bits), for things that people type.
     pub fn short() -> String {
-        random_bytes().iter().map(|byte| ALPHABET[usize::from(byte & 31)] as char).collect()
+        random_bytes::<10>().iter().map(|byte| ALPHABET[usize::from(byte & 31)] as char).collect()
     }
 
     /// The id made of a time and 80 bits that the caller chose, for example a hash where the id must be repeatable.
@@ -26,12 +26,6 @@ impl Id {
         let bits = random.iter().fold(millis, |bits, byte| (bits << 8) | u128::from(*byte));
         (0..26).rev().map(|place| ALPHABET[((bits >> (5 * place)) & 31) as usize] as char).collect()
     }
-}
-
-fn random_bytes() -> [u8; 10] {
-    let mut bytes = [0; 10];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
 }
 
 #[cfg(test)]

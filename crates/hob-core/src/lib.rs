@@ -25,5 +25,5 @@ pub use id::Id;
 pub use name::{BadName, Name, TopicName};
 pub use nearest::nearest;
 pub use scope::{BadScope, Scope};
-pub use secret::Secret;
+pub use secret::{Secret, random_bytes};
 pub use time::{BadTimestamp, Timestamp};

@@ -4,6 +4,13 @@ use std::fmt;
 
 use crate::Digest;
 
+/// Random bytes that nobody can guess, for keys and tokens.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
 /// A secret text. It never shows itself in logs; its digest is what is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -11,9 +18,7 @@ pub struct Secret(String);
 impl Secret {
     /// A new token with 256 random bits, recognisable by its prefix: `hob_<kind>_<hex>`.
     pub fn generate(kind: &str) -> Self {
-        let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!("hob_{kind}_{hex}"))
     }
 
