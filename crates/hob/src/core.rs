@@ -5,6 +5,7 @@ mod fetch;
 mod housekeeping;
 mod intake;
 mod run;
+mod sampler;
 
 use std::process::ExitCode;
 

@@ -20,6 +20,7 @@ use super::announce::{announcer, publish};
 use super::fetch::ThroughRouter;
 use super::housekeeping;
 use super::intake::Telemetry;
+use super::sampler::Sampler;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -45,6 +46,7 @@ struct Core {
     watch: Watch,
     deploy_loop: hob_deploy::Service,
     waiting: super::announce::Waiting,
+    sampler: Sampler,
     store: Store,
 }
 
@@ -77,7 +79,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let (stop_agent, agent_stops) = watch::channel(false);
     let (stop_api, api_stops) = watch::channel(false);
     let (stop_deploy, deploy_stops) = watch::channel(false);
-    let Core { api, bus, watch, deploy_loop, waiting, store } = core;
+    let Core { api, bus, watch, deploy_loop, waiting, sampler, store } = core;
     let deploying = tokio::spawn(deploy_loop.run(raised(deploy_stops)));
     let ticking = tokio::spawn({
         let bus = bus.clone();
@@ -85,6 +87,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     });
     let announcing = tokio::spawn(publish(waiting, bus.clone()));
     let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
+    let sampling = tokio::spawn(sampler.run());
     let serving = tokio::spawn(axum_serve(listener, api, raised(api_stops)));
     let working = tokio::spawn(hob_agent::run(agent, raised(agent_stops)));
 
@@ -100,7 +103,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let _ = tokio::time::timeout(DRAIN_MAX, deploying).await;
     watch.close().await;
     bus.close().await;
-    for task in [ticking, announcing, trimming] {
+    for task in [ticking, announcing, trimming, sampling] {
         task.abort();
     }
     Ok(())
@@ -148,6 +151,8 @@ async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
     let records = Records::new(Arc::clone(&store.signals));
     let metrics = Metrics::new(Arc::clone(&store.signals));
     let intake = Telemetry { records: records.clone(), metrics: metrics.clone(), clock: clock.clone() };
+    let sampler =
+        Sampler { bus: bus.clone(), deploy: deploy.clone(), metrics: metrics.clone(), clock: clock.clone() };
     let api = Api::new(Parts {
         bus: bus.clone(),
         deploy,
@@ -162,5 +167,5 @@ async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
     if let Some((_, declared)) = declared {
         api.derive(&declared).await.map_err(|error| Failure::from(*error.0))?;
     }
-    Ok(Core { api, bus, watch, deploy_loop, waiting, store })
+    Ok(Core { api, bus, watch, deploy_loop, waiting, sampler, store })
 }
