@@ -34,7 +34,7 @@ pub(crate) struct ChangeOfCondition<'a> {
 impl Conditions {
     /// Takes in a stored change.
     pub(crate) fn replay(&mut self, scope: &str, row: &EventRow<'_>) {
-        let condition = row.data.and_then(|data| serde_json::from_slice::<Condition>(data).ok());
+        let condition = row.json().and_then(|data| serde_json::from_slice::<Condition>(data).ok());
         let Some(condition) = condition else { return };
         let key = (scope.to_owned(), condition.subject, condition.condition);
         let active = self.active.get_mut();

@@ -62,7 +62,7 @@ fn recall(stored: &Stored, is_recent: bool, index: &mut Index, conditions: &mut 
         index.counted(EntityKey::new(&stored.tag, subject), entityseq);
     }
     if is_recent {
-        index.remember(IdKey::new(scope, row.service, row.id), Known::Durable(stored.seq));
+        index.remember(IdKey::new(scope, &row.id_space(), row.id), Known::Durable(stored.seq));
     }
     if topic == hob_topics::CONDITIONS {
         conditions.replay(scope, &row);

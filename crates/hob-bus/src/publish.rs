@@ -18,7 +18,7 @@ use crate::check::{Sound, Terms, check};
 use crate::clocks::Clocks;
 use crate::index::{EntityKey, IdKey, Index, Known, Outcome, Verdict};
 use crate::positions::Positions;
-use crate::rows::EventRow;
+use crate::rows::{EventRow, Form, id_space};
 
 /// Appends on their way to the disk.
 const FLIGHTS_MAX: usize = 8_192;
@@ -185,7 +185,7 @@ fn prepare_one(
     Prepared {
         terms,
         time: sound.notice.t.unwrap_or(now),
-        id_key: IdKey::new(scope, order.service.as_str(), &id),
+        id_key: IdKey::new(scope, &id_space(order.service.as_str(), None), &id),
         entity: sound.notice.href.as_deref().map(|href| EntityKey::new(&tag, href)),
         tag,
         id,
@@ -211,7 +211,12 @@ fn row<'a>(event: &'a Prepared, entityseq: Option<u64>, order: &Order<'a>) -> Ev
         request_id: notice.requestid.as_deref().or(order.request_id),
         traceparent: notice.traceparent.as_deref().or(order.traceparent),
         entitytag: notice.entitytag.as_deref(),
-        data: event.sound.data.as_deref(),
+        data: event.sound.data.as_deref().map(|data| (Form::Json, data)),
+        notbefore: notice.notbefore,
+        source: None,
+        content_type: None,
+        data_schema: None,
+        extensions: Vec::new(),
     }
 }
 

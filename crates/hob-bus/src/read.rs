@@ -8,7 +8,7 @@ use hob_wire::{Event, sequence_text};
 
 use crate::model::platform_scope;
 use crate::positions::{Positions, tags_for};
-use crate::rows::EventRow;
+use crate::rows::{EventRow, Form};
 use crate::{Error, EventPage, Filter};
 
 /// Reads of the log that one page may take; each looks through a bounded number of bytes.
@@ -162,28 +162,39 @@ pub(crate) fn event_of(
     stored: &Stored,
     row: &EventRow<'_>,
 ) -> Event {
-    let data = row.data.and_then(|data| serde_json::from_slice(data).ok());
+    let (data, data_base64) = match row.data {
+        None => (None, None),
+        Some((Form::Json, json)) => (serde_json::from_slice(json).ok(), None),
+        Some((Form::Text, text)) => (Some(String::from_utf8_lossy(text).into_owned().into()), None),
+        Some((Form::Bytes, bytes)) => (None, Some(hob_wire::base64_text(bytes))),
+    };
+    let content_type = row.content_type.or(row.json().map(|_| "application/json"));
+    let owned = |text: Option<&str>| text.map(str::to_owned);
     Event {
         specversion: "1.0".to_owned(),
         id: row.id.to_owned(),
-        source: format!("/services/{}", row.service),
+        source: owned(row.source).unwrap_or_else(|| format!("/services/{}", row.service)),
         kind: if row.is_notice { format!("{topic}.{}", row.kind) } else { row.kind.to_owned() },
-        subject: row.subject.map(str::to_owned),
+        subject: owned(row.subject),
         time: Timestamp::from_micros(stored.time),
-        dataschema: None,
-        data_base64: None,
-        notbefore: None,
-        extensions: std::collections::BTreeMap::new(),
-        datacontenttype: row.data.map(|_| "application/json".to_owned()),
+        datacontenttype: owned(content_type),
+        dataschema: owned(row.data_schema),
         data,
+        data_base64,
         topic,
         sequence: sequence_text(stored.seq),
         recordedtime: row.recorded,
-        requestid: row.request_id.map(str::to_owned),
-        traceparent: row.traceparent.map(str::to_owned),
+        requestid: owned(row.request_id),
+        traceparent: owned(row.traceparent),
         entityseq: row.entityseq,
-        entitytag: row.entitytag.map(str::to_owned),
+        entitytag: owned(row.entitytag),
+        notbefore: row.notbefore,
         environment: scope.environment,
         tenant: scope.tenant,
+        extensions: row
+            .extensions
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.to_value()))
+            .collect(),
     }
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod board;
+mod cloudevents;
 mod declarations;
 mod descriptor;
 mod entity;
@@ -32,6 +33,7 @@ pub use access::{AccessRecord, Role};
 pub use board::{
     Applied, Figure, Figures, Me, MetricName, NewRollback, NewRollout, Reason, Rule, Status, Stored,
 };
+pub use cloudevents::{Extension, base64_text};
 pub use declarations::{Change, Declarations, FileText};
 pub use descriptor::{
     Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,
