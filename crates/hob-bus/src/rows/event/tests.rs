@@ -1,3 +1,5 @@
+//! The stored form of events is fixed, and whatever is written can be read.
+
 use proptest::prelude::*;
 
 use super::*;
