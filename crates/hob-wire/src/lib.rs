@@ -5,13 +5,14 @@
 
 mod access;
 mod board;
-mod cloudevents;
+pub mod cloudevents;
 mod declarations;
 mod descriptor;
 mod entity;
 mod event;
 mod flaw;
 mod hal;
+pub mod incoming;
 mod instance;
 mod issue;
 mod live;
@@ -42,6 +43,7 @@ pub use entity::Entity;
 pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
 pub use flaw::Flaw;
 pub use hal::{Hal, Link, Links, Page};
+pub use incoming::{EventFlaw, Incoming, Payload, Unread};
 pub use instance::{Instance, InstanceState};
 pub use issue::{Evidence, Issue, IssueState, Transition};
 pub use live::{FromClient, ToClient};

@@ -1,0 +1,1 @@
+//! Every format, right and wrong.
