@@ -1,6 +1,7 @@
 //! The attributes that filters name, and their texts in an event as it is stored.
 
 use hob_core::{Scope, Timestamp, TopicName};
+use hob_wire::Extension;
 use hob_wire::sequence_text;
 
 use crate::rows::EventRow;
@@ -155,13 +156,26 @@ impl Attributes for View<'_> {
         match attribute {
             Attribute::Specversion => Some("1.0".into()),
             Attribute::Id => Some(row.id.into()),
-            Attribute::Source => Some(Text::Parts(["/services/", row.service, ""])),
+            Attribute::Source => {
+                Some(row.source.map_or(Text::Parts(["/services/", row.service, ""]), Text::from))
+            }
             Attribute::Type if row.is_notice => Some(Text::Parts([self.topic.as_str(), ".", row.kind])),
             Attribute::Type => Some(row.kind.into()),
             Attribute::Subject => row.subject.map(Text::from),
             Attribute::Time => Some(Text::Written(self.time.to_string())),
-            Attribute::Datacontenttype => row.data.map(|_| "application/json".into()),
-            Attribute::Dataschema | Attribute::Notbefore | Attribute::Extension(_) => None,
+            Attribute::Datacontenttype => {
+                row.content_type.or(row.json().map(|_| "application/json")).map(Text::from)
+            }
+            Attribute::Dataschema => row.data_schema.map(Text::from),
+            Attribute::Notbefore => row.notbefore.map(|time| Text::Written(time.to_string())),
+            Attribute::Extension(name) => {
+                let found = row.extensions.iter().find(|(known, _)| *known == &**name);
+                found.map(|(_, value)| match value {
+                    Extension::Text(text) => Text::from(&**text),
+                    Extension::Boolean(value) => Text::Written(value.to_string()),
+                    Extension::Integer(value) => Text::Written(value.to_string()),
+                })
+            }
             Attribute::Topic => Some(self.topic.as_str().into()),
             Attribute::Sequence => Some(Text::Written(sequence_text(self.sequence))),
             Attribute::Recordedtime => Some(Text::Written(row.recorded.to_string())),

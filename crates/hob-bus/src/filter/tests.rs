@@ -219,6 +219,11 @@ fn stored() -> Stored {
         request_id: Some("r1"),
         traceparent: None,
         entitytag: Some("\"2\""),
+        notbefore: None,
+        source: None,
+        content_type: None,
+        data_schema: None,
+        extensions: Vec::new(),
         data: None,
     };
     Stored { row, scope: "qa/uk".parse().unwrap(), topic: "orders".parse().unwrap() }
