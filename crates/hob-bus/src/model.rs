@@ -98,6 +98,8 @@ pub struct Filter {
     pub subject: Option<String>,
     /// Caused by this request.
     pub request_id: Option<String>,
+    /// With this id.
+    pub id: Option<String>,
     /// Only events whose time is this or later.
     pub from: Option<Timestamp>,
     /// Only events whose time is earlier than this.
@@ -113,6 +115,7 @@ impl Filter {
             types: Vec::new(),
             subject: None,
             request_id: None,
+            id: None,
             from: None,
             to: None,
         }

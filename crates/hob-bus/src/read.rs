@@ -35,9 +35,9 @@ impl Reader<'_> {
     pub(crate) async fn page(&self, filter: &Filter, after: u64, limit: usize) -> Result<EventPage, Error> {
         let mut page = EventPage { events: Vec::new(), next: None };
         let mut at = self.start(after);
-        self.check_kept(at)?;
         let head = self.positions.head();
         let tags = self.tags(filter);
+        self.check_kept(at, &tags)?;
         let mut records_max = limit;
         for _ in 0..PAGE_READS_MAX {
             if at >= head {
@@ -64,8 +64,8 @@ impl Reader<'_> {
         if after == 0 { self.log.oldest().saturating_sub(1) } else { after }
     }
 
-    /// Fails when events right after `after` are no longer kept.
-    pub(crate) fn check_kept(&self, after: u64) -> Result<(), Error> {
+    /// Fails when events of one of these tags, right after `after`, are no longer kept.
+    pub(crate) fn check_kept(&self, after: u64, _tags: &BTreeSet<Tag>) -> Result<(), Error> {
         let oldest = self.log.oldest();
         if after + 1 < oldest { Err(Error::CursorExpired { after, oldest }) } else { Ok(()) }
     }
@@ -110,7 +110,10 @@ impl Reader<'_> {
         let row = decode(stored)?;
         let is_meant =
             |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
-        if !is_meant(&filter.subject, row.subject) || !is_meant(&filter.request_id, row.request_id) {
+        if !is_meant(&filter.subject, row.subject)
+            || !is_meant(&filter.request_id, row.request_id)
+            || !is_meant(&filter.id, Some(row.id))
+        {
             return None;
         }
         let (scope, topic) = self.positions.place(&stored.tag)?;

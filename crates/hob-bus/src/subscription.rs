@@ -164,7 +164,7 @@ impl Subscription {
     ) -> Result<HashMap<u64, Stored>, Error> {
         let mut fresh = HashMap::new();
         let mut bytes = 0;
-        reader.check_kept(body.state.looked)?;
+        reader.check_kept(body.state.looked, &body.tags)?;
         loop {
             let head = reader.positions.head();
             let ready = body.state.ready(wanted, now).len();

@@ -115,8 +115,8 @@ impl Tail {
 
     async fn look(&mut self, head: u64) -> Result<(), Error> {
         let reader = reader(&self.bus);
-        reader.check_kept(self.at)?;
         let tags = reader.tags(&self.filter);
+        reader.check_kept(self.at, &tags)?;
         let found = reader.look(&tags, self.at, head, LOOK_RECORDS_MAX, LOOK_BYTES_MAX).await?;
         self.buffer.extend(found.records.iter().filter_map(|stored| reader.event(&self.filter, stored)));
         self.at = found.upto;

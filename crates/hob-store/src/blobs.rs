@@ -41,6 +41,9 @@ pub trait Blobs: Send + Sync + 'static {
     /// Removes a blob; one that does not exist is fine.
     fn delete(&self, name: &str) -> BoxFuture<'_, Result<(), BlobError>>;
 
+    /// Bytes that may still be written, where the engine has a bound and knows it.
+    fn room(&self) -> BoxFuture<'_, Result<Option<u64>, BlobError>>;
+
     /// All blobs under a folder (whole parts of the name; empty for all), in order of their names.
     fn list(&self, folder: &str) -> BoxFuture<'_, Result<Vec<Blob>, BlobError>>;
 }

@@ -12,6 +12,7 @@ mod kv;
 mod lease;
 
 mod blobs;
+mod part;
 
 mod lock;
 mod open;
@@ -29,6 +30,12 @@ pub use log::{
     Tag, TagError, TrimError,
 };
 pub use open::OpenError;
+#[doc(hidden)]
+pub use part::fuzz_decode_part;
+pub use part::{
+    FRAME_BYTES, Frame, KeyFilter, PART_FRAMES_MAX, PART_TAGS_MAX, PartCheck, PartError, PartIndex,
+    PartWriter, TagRows, check_part, decode_frame, salvage_part,
+};
 pub use seek::seek;
 #[doc(hidden)]
 pub use segmented::{Faults, fuzz_decode_block};

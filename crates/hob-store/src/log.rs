@@ -68,6 +68,14 @@ pub trait Log: Send + Sync + 'static {
     /// Forgets records before `before`, as far as whole files allow, and returns the oldest sequence kept.
     fn trim(&self, before: u64) -> BoxFuture<'_, Result<u64, TrimError>>;
 
+    /// The closed files of the log, oldest first, each as the sequences that it holds: what can be trimmed whole.
+    /// What is written to now is not among them.
+    fn closed(&self) -> Vec<Gap>;
+
+    /// Closes the file that is written to, if it holds any record, so that it can be sealed and trimmed. Resolves
+    /// when [`Log::closed`] tells of it.
+    fn close_active(&self) -> BoxFuture<'_, Result<(), AppendError>>;
+
     /// Counts and condition of the log now.
     fn stats(&self) -> LogStats;
 }
@@ -124,12 +132,12 @@ pub struct Batch {
     pub head: u64,
 }
 
-/// A range of sequences that is quarantined: recorded once, unreadable now.
+/// A range of sequences; most often one that is quarantined: recorded once, unreadable now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gap {
-    /// First missing sequence.
+    /// First sequence.
     pub first: u64,
-    /// Last missing sequence.
+    /// Last sequence.
     pub last: u64,
 }
 

@@ -13,7 +13,7 @@ mod recover;
 mod scan;
 pub(crate) mod segment;
 mod tail;
-mod varint;
+pub(crate) mod varint;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -179,6 +179,15 @@ impl Log for SegmentedLog {
             removing.await.unwrap_or_else(stopped)
         }
         .boxed()
+    }
+
+    fn closed(&self) -> Vec<Gap> {
+        self.index.read().closed()
+    }
+
+    fn close_active(&self) -> BoxFuture<'_, Result<(), AppendError>> {
+        let closing = self.queue.close_active();
+        async move { closing?.await }.boxed()
     }
 
     fn stats(&self) -> LogStats {

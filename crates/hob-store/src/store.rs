@@ -25,6 +25,8 @@ const FORMAT: &str = "1";
 const FORMAT_FILE: &str = "format";
 /// Signals are on disk at most this long after they arrived.
 const SIGNALS_SYNC: Duration = Duration::from_millis(200);
+/// A segment of events is closed, and may be sealed, once it has this many bytes.
+const EVENTS_SEGMENT_BYTES: u64 = 32 << 20;
 
 /// Everything durable that a Hob has. Cheap to clone; the directory stays locked until the last handle of any of
 /// its parts is dropped.
@@ -52,7 +54,8 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         let signals = LogOptions { sync: SyncPolicy::Every(SIGNALS_SYNC), ..LogOptions::default() };
-        Self { events: LogOptions::default(), signals }
+        let events = LogOptions { segment_bytes: EVENTS_SEGMENT_BYTES, ..LogOptions::default() };
+        Self { events, signals }
     }
 }
 

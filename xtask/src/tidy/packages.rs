@@ -13,8 +13,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("object_store", &["hob-store"]),
     ("redb", &["hob-store"]),
     ("reqwest", &["hob", "hob-agent", "hob-sdk"]),
+    ("roaring", &["hob-store"]),
     ("rusqlite", &["hob-sdk"]),
     ("saphyr-parser", &["hob-wire"]),
+    ("zstd", &["hob-agent", "hob-deploy", "hob-store"]),
 ];
 
 /// Packages in the lock file, at most.

@@ -116,6 +116,24 @@ impl Blobs for DirBlobs {
         .boxed()
     }
 
+    fn room(&self) -> BoxFuture<'_, Result<Option<u64>, BlobError>> {
+        let directory = self.directory.clone();
+        async move {
+            let asking = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&directory));
+            let found = asking.await.map_err(io::Error::other).and_then(|found| Ok(found?));
+            let failed = |source: io::Error| {
+                self.error(
+                    "ask for room for",
+                    "",
+                    object_store::Error::Generic { store: "files", source: source.into() },
+                )
+            };
+            let disk = found.map_err(failed)?;
+            Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+        }
+        .boxed()
+    }
+
     fn list(&self, folder: &str) -> BoxFuture<'_, Result<Vec<Blob>, BlobError>> {
         let folder = folder.trim_end_matches('/').to_owned();
         async move {

@@ -77,6 +77,13 @@ impl State {
         self.segments.front().map_or(1, |(first_seq, _)| *first_seq)
     }
 
+    /// The sequences of each segment but the last, oldest first.
+    pub(super) fn closed(&self) -> Vec<Gap> {
+        let next = self.segments.iter().skip(1);
+        let ranges = self.segments.iter().zip(next);
+        ranges.map(|((first, _), (next, _))| Gap { first: *first, last: next - 1 }).collect()
+    }
+
     pub(super) fn add(&mut self, place: Place) {
         match self.runs.back_mut() {
             Some(run)

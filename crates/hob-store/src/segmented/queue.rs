@@ -46,8 +46,16 @@ pub(super) struct Queue {
     room: Arc<Semaphore>,
 }
 
+/// What the thread that writes has to do next.
+pub(super) struct Taken {
+    pub(super) batch: Vec<Pending>,
+    /// Who wants the active segment to be closed before that.
+    pub(super) closings: Vec<oneshot::Sender<Result<(), AppendError>>>,
+}
+
 struct Inner {
     pending: VecDeque<Pending>,
+    closings: Vec<oneshot::Sender<Result<(), AppendError>>>,
     cost: usize,
     next_seq: u64,
     closed: Option<AppendError>,
@@ -55,7 +63,7 @@ struct Inner {
 
 impl Queue {
     pub(super) fn new(path: PathBuf, next_seq: u64) -> Self {
-        let inner = Inner { pending: VecDeque::new(), cost: 0, next_seq, closed: None };
+        let inner = Inner { pending: VecDeque::new(), closings: Vec::new(), cost: 0, next_seq, closed: None };
         let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
         Self { path, inner: Mutex::new(inner), arrived: Condvar::new(), room }
     }
@@ -100,11 +108,28 @@ impl Queue {
         Ok(Appended { first, last, durable })
     }
 
-    /// Waits for records and takes what has arrived, after gathering for `gather` if that is not zero.
+    /// Asks for the active segment to be closed.
+    pub(super) fn close_active(&self) -> Result<Durable, AppendError> {
+        let mut inner = self.lock();
+        if let Some(error) = &inner.closed {
+            return Err(error.clone());
+        }
+        let (done, closed) = Durable::channel();
+        inner.closings.push(done);
+        drop(inner);
+        self.arrived.notify_one();
+        Ok(closed)
+    }
+
+    /// Waits for something to do and takes what has arrived, after gathering for `gather` if that is not zero.
     /// `None` once the queue is closed and empty.
-    pub(super) fn take(&self, gather: Duration) -> Option<Vec<Pending>> {
+    pub(super) fn take(&self, gather: Duration) -> Option<Taken> {
         let mut inner = self.lock();
         while inner.pending.is_empty() {
+            if !inner.closings.is_empty() {
+                let closings = std::mem::take(&mut inner.closings);
+                return Some(Taken { batch: Vec::new(), closings });
+            }
             if inner.closed.is_some() {
                 return None;
             }
@@ -123,7 +148,7 @@ impl Queue {
             taken.push(pending);
         }
         inner.cost -= cost;
-        Some(taken)
+        Some(Taken { batch: taken, closings: std::mem::take(&mut inner.closings) })
     }
 
     /// Fails everything that is queued and gives its sequences out again, from `next_seq`.

@@ -14,7 +14,7 @@ use crate::log::{AppendError, LogCondition, Record, Stored};
 use crate::segmented::LogOptions;
 use crate::segmented::block::{self, Written};
 use crate::segmented::index::{Index, Place, State};
-use crate::segmented::queue::{Pending, Queue};
+use crate::segmented::queue::{Pending, Queue, Taken};
 use crate::segmented::segment::{self, LogId, SEGMENT_HEADER_BYTES};
 
 /// The write buffer is given back when a commit needed more than this.
@@ -54,9 +54,31 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let _closing = CloseOnExit(Arc::clone(&self.queue));
-        while let Some(batch) = self.queue.take(self.options.sync.gather()) {
-            self.commit(batch);
+        while let Some(Taken { batch, closings }) = self.queue.take(self.options.sync.gather()) {
+            if !closings.is_empty() {
+                let closed = self.close_active();
+                // That nobody waits for it any more is fine.
+                closings.into_iter().for_each(|closing| drop(closing.send(closed.clone())));
+            }
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
         }
+    }
+
+    /// Begins the next segment unless the active one is empty. When that fails the active one is written on.
+    fn close_active(&mut self) -> Result<(), AppendError> {
+        if self.active.end == SEGMENT_HEADER_BYTES as u64 {
+            return Ok(());
+        }
+        let path = self.active.path.to_path_buf();
+        self.roll().map_err(|failure| match failure {
+            Failure::Full(source) => AppendError::Full { path, source: Arc::new(source) },
+            Failure::Unknown { action, source } => AppendError::ReadOnly {
+                reason: format!("{action} {} failed: {source}", path.display()),
+                path,
+            },
+        })
     }
 
     fn commit(&mut self, batch: Vec<Pending>) {

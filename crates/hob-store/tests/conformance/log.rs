@@ -147,6 +147,25 @@ async fn trims_what_is_old(log: Arc<dyn Log>) {
     assert_eq!((log.head(), append(&log, vec![record("a", "")]).await), (100, (101, 101)));
 }
 
+async fn closes_what_can_be_trimmed_whole(log: Arc<dyn Log>) {
+    log.close_active().await.unwrap();
+    assert_eq!(log.closed(), vec![], "a file without records is not closed");
+    for n in 0_u8..100 {
+        append(&log, vec![record("a", vec![n; 300])]).await;
+    }
+    log.close_active().await.unwrap();
+    let closed = log.closed();
+    assert_eq!((closed[0].first, closed[closed.len() - 1].last), (1, 100));
+    assert!(closed.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
+    let appended = log.append(vec![record("a", "next")]).await.unwrap();
+    log.close_active().await.unwrap();
+    appended.durable.await.unwrap();
+    append(&log, vec![record("a", "last")]).await;
+    assert_eq!(log.trim(closed[closed.len() - 1].last + 1).await.unwrap(), 101);
+    let batch = log.read(101, ReadLimits::default()).await.unwrap();
+    assert_eq!(batch.records.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [101, 102]);
+}
+
 async fn gathers_commits(log: Arc<dyn Log>) {
     let durable: Vec<_> =
         (0..1000).map(|_| log.try_append(vec![record("a", vec![1; 100])]).unwrap()).collect();
@@ -219,6 +238,7 @@ mod segmented {
         refuses_what_is_over_a_limit,
         wakes_whoever_waits_for_the_tail,
         trims_what_is_old,
+        closes_what_can_be_trimmed_whole,
         gathers_commits,
         says_busy_instead_of_growing,
         many_publishers_keep_their_order,
