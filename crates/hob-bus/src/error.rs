@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hob_core::{Code, Name, Scope, TopicName, code};
-use hob_store::{AppendError, KvError, ReadError};
+use hob_store::{AppendError, BlobError, KvError, ReadError};
 use hob_wire::ErrorItem;
 
 use crate::{FilterFlaw, SinkFlaw, SubscriptionKey};
@@ -182,6 +182,9 @@ pub enum Error {
     /// A key could not be read or written.
     #[error("{0}")]
     Kv(KvError),
+    /// A part of the event log could not be read or written.
+    #[error("{0}")]
+    Part(BlobError),
     /// The bus is closed.
     #[error("use the bus: it is closed")]
     Closed,
@@ -206,12 +209,12 @@ impl Error {
             Self::SubscriptionUnknown { .. } | Self::EventUnknown { .. } => code::NOT_FOUND,
             Self::LeaseNotHeld { .. } => code::LEASE,
             Self::CursorExpired { .. } => code::CURSOR_EXPIRED,
-            Self::Append(AppendError::Full { .. }) => code::DISK_FULL,
+            Self::Append(AppendError::Full { .. }) | Self::Part(BlobError::Full { .. }) => code::DISK_FULL,
             Self::Append(AppendError::Busy { .. }) => code::TOO_MANY,
             Self::Kv(KvError::Conflict { .. }) => code::CONFLICT,
             Self::Append(_) | Self::Closed => code::UNAVAILABLE,
             Self::Read(ReadError::Closed) | Self::Kv(KvError::Closed) => code::UNAVAILABLE,
-            Self::Read(_) | Self::Kv(_) | Self::Row { .. } => code::INTERNAL,
+            Self::Read(_) | Self::Kv(_) | Self::Part(_) | Self::Row { .. } => code::INTERNAL,
         }
     }
 
@@ -274,6 +277,12 @@ impl From<ReadError> for Error {
             }
             other => Self::Read(other),
         }
+    }
+}
+
+impl From<BlobError> for Error {
+    fn from(error: BlobError) -> Self {
+        Self::Part(error)
     }
 }
 

@@ -18,6 +18,8 @@ use crate::conditions::{self, Conditions};
 use crate::model::limits::CURSOR_EVERY;
 use crate::model::{hob_topics, platform_scope};
 use crate::open::{Rebuilt, rebuild};
+use crate::parts::EventLog;
+use crate::parts::keeper::{self, Keeper};
 use crate::positions::{Positions, tag_of};
 use crate::publish::{Order, OrderedEvent, Writer};
 use crate::read::Reader;
@@ -32,18 +34,20 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 /// The bus. Clones share one.
 #[derive(Clone)]
 pub struct Bus {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What the clones share.
 pub(crate) struct Inner {
-    pub(crate) log: Arc<dyn Log>,
+    /// What the log and its sealed parts hold.
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) keeper: tokio::sync::Mutex<Keeper>,
     pub(crate) positions: Arc<Positions>,
     /// Tails that want ticks of the wall clock.
     pub(crate) clock_wanted: Arc<AtomicUsize>,
     pub(crate) closed: watch::Sender<bool>,
-    clocks: Arc<Clocks>,
-    topics: Topics,
+    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) topics: Topics,
     writer: Writer,
     subscriptions: Subscriptions,
     conditions: Conditions,
@@ -53,37 +57,32 @@ impl Bus {
     /// Opens the bus over a store: reads topics, subscriptions and cursors, and scans the log to count entities'
     /// events and know the newest ids. Must be called within a tokio runtime, on which it runs its own tasks.
     pub async fn open(store: &Store, clock: Clock) -> Result<Self, Error> {
-        let log = Arc::clone(&store.events);
+        let events = EventLog::open(store).await?;
+        let log: Arc<dyn Log> = events.clone();
         let Rebuilt { index, positions, conditions } = rebuild(log.as_ref()).await?;
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
         let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;
         let subscriptions = Subscriptions::load(Arc::clone(&store.kv), positions.head()).await?;
         let writer = Writer::start(Arc::clone(&log), index, Arc::clone(&positions), Arc::clone(&clocks));
-        let (clock_wanted, closed) = (Arc::default(), watch::Sender::new(false));
-        let inner =
-            Inner { log, positions, clock_wanted, closed, clocks, topics, writer, subscriptions, conditions };
+        let (clock_wanted, closed, keeper) = (Arc::default(), watch::Sender::new(false), Default::default());
+        let inner = Inner {
+            events,
+            keeper,
+            positions,
+            clock_wanted,
+            closed,
+            clocks,
+            topics,
+            writer,
+            subscriptions,
+            conditions,
+        };
         let inner = Arc::new(inner);
         tokio::spawn(save_cursors(Arc::downgrade(&inner)));
         let bus = Self { inner };
-        bus.report_damage().await;
+        bus.report_damage(&mut *bus.inner.keeper.lock().await).await;
+        tokio::spawn(keeper::run(Arc::downgrade(&bus.inner)));
         Ok(bus)
-    }
-
-    /// Tells whether events are damaged, as a condition of the platform's.
-    async fn report_damage(&self) {
-        let damaged = self.inner.log.stats().quarantined;
-        let first = damaged.first().map(|gap| format!("events {} to {} cannot be read", gap.first, gap.last));
-        let condition = Condition {
-            subject: "log/events".to_owned(),
-            condition: "damaged".to_owned(),
-            active: !damaged.is_empty(),
-            reason: first.unwrap_or_else(|| "every event can be read".to_owned()),
-            environment: None,
-            tenant: None,
-        };
-        if let Err(error) = self.report_condition(None, condition).await {
-            tracing::error!(%error, "failed to report the condition of the event log");
-        }
     }
 
     /// Writes moved cursors, ends streams, and refuses what comes later. Handles may be dropped without it: then up
@@ -182,6 +181,17 @@ impl Bus {
     /// Events after a sequence (0: from the oldest), oldest first. Looks through a bounded part of the log.
     pub async fn events(&self, filter: &Filter, after: u64, limit: usize) -> Result<EventPage, Error> {
         self.inner.reader().page(filter, after, limit).await
+    }
+
+    /// Events before a sequence (`None`: from the newest), newest first. Looks through a bounded part of the log;
+    /// [`EventPage::next`] is then where to ask on before.
+    pub async fn events_back(
+        &self,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<EventPage, Error> {
+        self.inner.reader().page_back(filter, before, limit).await
     }
 
     /// One event of a scope, or of the platform's scope; else [`Error::EventUnknown`].
@@ -323,7 +333,7 @@ impl Bus {
 
 impl Inner {
     fn reader(&self) -> Reader<'_> {
-        Reader { log: self.log.as_ref(), positions: &self.positions }
+        Reader { log: &self.events, positions: &self.positions }
     }
 
     fn check_open(&self) -> Result<(), Error> {

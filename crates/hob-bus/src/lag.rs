@@ -29,7 +29,7 @@ pub(crate) struct Lag {
 pub(crate) async fn measure(body: &Body, reader: &Reader<'_>) -> Result<Lag, Error> {
     let done = body.state.done;
     let mut lag = Lag { events: 0, oldest: None };
-    if reader.check_kept(done, &body.tags).is_err() {
+    if body.check_kept(done, reader).is_err() {
         return Ok(Lag { events: reader.positions.events_after(&body.tags, done), ..lag });
     }
     let head = reader.positions.head();
@@ -59,7 +59,7 @@ pub(crate) fn stall_reason(
     streams: u64,
     now: Timestamp,
 ) -> Option<String> {
-    if let Err(error) = reader.check_kept(body.state.done, &body.tags) {
+    if let Err(error) = body.check_kept(body.state.done, reader) {
         return Some(format!("failed to {error}; delete and make it again to read on"));
     }
     let delayed = body.state.delayed(now);

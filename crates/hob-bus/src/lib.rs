@@ -20,8 +20,12 @@ mod topics;
 
 mod clocks;
 mod conditions;
+mod parts;
 mod positions;
 mod read;
+mod retention;
+mod scrub;
+mod seal;
 mod tail;
 
 #[allow(dead_code, unused_imports, reason = "subscriptions take filters next")]
@@ -40,5 +44,6 @@ pub use error::{Error, EventFlaw};
 pub use filter::FilterFlaw;
 pub use handle::Bus;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
+pub use parts::EventLogStats;
 pub use sink::{SinkFlaw, check_address, check_sink};
 pub use tail::Tail;

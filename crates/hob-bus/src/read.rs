@@ -1,12 +1,14 @@
 //! Reads events from the log: which records a filter means, and how a record becomes an event again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hob_core::{Scope, Timestamp};
-use hob_store::{Log, ReadLimits, Stored, Tag};
+use hob_store::{Batch, Log, ReadLimits, Stored, Tag};
 use hob_wire::{Event, sequence_text};
 
 use crate::model::platform_scope;
+use crate::parts::keys::{Kind, key};
+use crate::parts::{EventLog, Order, Query};
 use crate::positions::{Positions, tags_for};
 use crate::rows::{EventRow, Form};
 use crate::{Error, EventPage, Filter};
@@ -20,7 +22,7 @@ const READ_RECORDS_MAX: usize = 8_000;
 
 /// Reads events for everybody.
 pub(crate) struct Reader<'a> {
-    pub(crate) log: &'a dyn Log,
+    pub(crate) log: &'a EventLog,
     pub(crate) positions: &'a Positions,
 }
 
@@ -32,18 +34,22 @@ pub(crate) struct Found {
 }
 
 impl Reader<'_> {
+    /// Events after a sequence, oldest first. What topics no longer keep is left out, unless none of the topics keeps
+    /// anything from there on: then the place is told to be gone.
     pub(crate) async fn page(&self, filter: &Filter, after: u64, limit: usize) -> Result<EventPage, Error> {
         let mut page = EventPage { events: Vec::new(), next: None };
         let mut at = self.start(after);
         let head = self.positions.head();
         let tags = self.tags(filter);
-        self.check_kept(at, &tags)?;
+        if after > 0 {
+            self.check_any_kept(at, &tags)?;
+        }
         let mut records_max = limit;
         for _ in 0..PAGE_READS_MAX {
             if at >= head {
                 return Ok(page);
             }
-            let found = self.look(&tags, at, head, records_max, READ_BYTES_MAX).await?;
+            let found = self.look_for(filter, &tags, at, head, records_max).await?;
             records_max = READ_RECORDS_MAX;
             at = found.upto;
             for stored in &found.records {
@@ -59,15 +65,77 @@ impl Reader<'_> {
         Ok(page)
     }
 
+    /// Events before a sequence, or from the newest, newest first.
+    pub(crate) async fn page_back(
+        &self,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<EventPage, Error> {
+        let mut page = EventPage { events: Vec::new(), next: None };
+        let newest = self.positions.head() + 1;
+        let mut at = before.unwrap_or(newest).min(newest);
+        let tags = self.tags(filter);
+        let keys = keys_of(filter);
+        let query = Query { tags: Some(&tags), keys: &keys, times: times_of(filter) };
+        let mut records_max = limit.max(1);
+        for _ in 0..PAGE_READS_MAX {
+            let limits = ReadLimits { records_max, bytes_max: READ_BYTES_MAX };
+            if at <= self.log.oldest() || tags.is_empty() {
+                return Ok(page);
+            }
+            let batch = self.log.find(&query, Order::Falling, at, limits).await?;
+            warn_of_gaps(&batch);
+            records_max = READ_RECORDS_MAX;
+            at = batch.next.min(at);
+            for stored in &batch.records {
+                let Some(event) = self.event(filter, stored) else { continue };
+                page.events.push(event);
+                if page.events.len() >= limit.max(1) {
+                    page.next = (stored.seq > self.log.oldest()).then_some(stored.seq);
+                    return Ok(page);
+                }
+            }
+        }
+        page.next = (at > self.log.oldest()).then_some(at);
+        Ok(page)
+    }
+
     /// A reader who names no place begins with the oldest event kept.
     pub(crate) fn start(&self, after: u64) -> u64 {
         if after == 0 { self.log.oldest().saturating_sub(1) } else { after }
     }
 
-    /// Fails when events of one of these tags, right after `after`, are no longer kept.
-    pub(crate) fn check_kept(&self, after: u64, _tags: &BTreeSet<Tag>) -> Result<(), Error> {
-        let oldest = self.log.oldest();
-        if after + 1 < oldest { Err(Error::CursorExpired { after, oldest }) } else { Ok(()) }
+    /// Fails when events of one of these tags, after `after`, are no longer kept. The `forgone` marks tell up to where
+    /// topics had lost events already when the reader began: nothing that it misses.
+    pub(crate) fn check_kept_but(
+        &self,
+        after: u64,
+        tags: &BTreeSet<Tag>,
+        forgone: &BTreeMap<String, u64>,
+    ) -> Result<(), Error> {
+        let marks = self.log.marks(tags);
+        let known = |tag: &Tag| forgone.get(tag.as_str()).copied().unwrap_or(0);
+        if !marks.iter().any(|(tag, upto)| *upto > after.max(known(tag))) {
+            return Ok(());
+        }
+        let oldest = marks.values().copied().max().unwrap_or(0) + 1;
+        Err(Error::CursorExpired { after, oldest })
+    }
+
+    /// What these topics have lost by now, by tag: for a reader who begins with what is there.
+    pub(crate) fn forgone(&self, tags: &BTreeSet<Tag>) -> BTreeMap<String, u64> {
+        self.log.marks(tags).into_iter().map(|(tag, upto)| (tag.as_str().to_owned(), upto)).collect()
+    }
+
+    /// Fails when every one of these topics has lost what came right after `after`.
+    fn check_any_kept(&self, after: u64, tags: &BTreeSet<Tag>) -> Result<(), Error> {
+        let marks = self.log.marks(tags);
+        let kept_from = tags.iter().map(|tag| marks.get(tag).copied().unwrap_or(0)).min().unwrap_or(0);
+        if kept_from <= after {
+            return Ok(());
+        }
+        Err(Error::CursorExpired { after, oldest: kept_from + 1 })
     }
 
     /// The tags that a filter means, as of the head that the caller has read before.
@@ -80,7 +148,8 @@ impl Reader<'_> {
     }
 
     /// Looks for records of these tags after `after`, up to `head`. Looks through a bounded part of the log, or
-    /// through none of it when no topic has anything newer.
+    /// through none of it when no topic has anything newer. Leaves out what is no longer kept: who must not miss that
+    /// asks [`Reader::check_kept_but`] afterwards.
     pub(crate) async fn look(
         &self,
         tags: &BTreeSet<Tag>,
@@ -89,14 +158,37 @@ impl Reader<'_> {
         records_max: usize,
         bytes_max: usize,
     ) -> Result<Found, Error> {
-        if self.positions.newest(tags) <= after || tags.is_empty() {
+        let query = Query { tags: Some(tags), ..Query::default() };
+        self.look_by(&query, after, head, ReadLimits { records_max: records_max.max(1), bytes_max }).await
+    }
+
+    /// The same for what a filter means: passes over parts that cannot have it.
+    async fn look_for(
+        &self,
+        filter: &Filter,
+        tags: &BTreeSet<Tag>,
+        after: u64,
+        head: u64,
+        records_max: usize,
+    ) -> Result<Found, Error> {
+        let keys = keys_of(filter);
+        let query = Query { tags: Some(tags), keys: &keys, times: times_of(filter) };
+        let limits = ReadLimits { records_max: records_max.max(1), bytes_max: READ_BYTES_MAX };
+        self.look_by(&query, after, head, limits).await
+    }
+
+    async fn look_by(
+        &self,
+        query: &Query<'_>,
+        after: u64,
+        head: u64,
+        limits: ReadLimits,
+    ) -> Result<Found, Error> {
+        if query.tags.is_some_and(|tags| self.positions.newest(tags) <= after || tags.is_empty()) {
             return Ok(Found { records: Vec::new(), upto: head.max(after) });
         }
-        let limits = ReadLimits { records_max: records_max.max(1), bytes_max };
-        let batch = self.log.read_tagged(after + 1, tags.clone(), limits).await?;
-        for gap in &batch.gaps {
-            tracing::error!(first = gap.first, last = gap.last, "events are damaged and skipped");
-        }
+        let batch = self.log.find(query, Order::Rising, after + 1, limits).await?;
+        warn_of_gaps(&batch);
         let mut records = batch.records;
         records.retain(|stored| stored.seq <= head);
         Ok(Found { records, upto: batch.next.saturating_sub(1).min(head).max(after) })
@@ -135,6 +227,25 @@ impl Reader<'_> {
         let row = decode(&stored).ok_or_else(unknown)?;
         Ok(event_of(of, topic, &stored, &row))
     }
+}
+
+fn warn_of_gaps(batch: &Batch) {
+    for gap in &batch.gaps {
+        tracing::error!(first = gap.first, last = gap.last, "events are damaged and skipped");
+    }
+}
+
+/// The keys that every event has that a filter means.
+fn keys_of(filter: &Filter) -> Vec<u64> {
+    let named =
+        [(Kind::Subject, &filter.subject), (Kind::Request, &filter.request_id), (Kind::Id, &filter.id)];
+    named.into_iter().filter_map(|(kind, text)| Some(key(kind, text.as_deref()?))).collect()
+}
+
+/// The times that a filter means, both included.
+fn times_of(filter: &Filter) -> (i64, i64) {
+    let from = filter.from.map_or(i64::MIN, Timestamp::as_micros);
+    (from, filter.to.map_or(i64::MAX, |to| to.as_micros().saturating_sub(1)))
 }
 
 /// The row of a record; one that cannot be understood is told in the log and left out.

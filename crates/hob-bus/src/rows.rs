@@ -3,6 +3,8 @@
 
 mod event;
 
+use std::collections::BTreeMap;
+
 use hob_core::{Name, TopicName};
 use hob_wire::TopicTerms;
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,9 @@ pub(crate) struct SubscriptionRow {
     pub(crate) types: Vec<String>,
     /// Where it began: everything up to here was never its concern.
     pub(crate) start: u64,
+    /// What its topics had lost by retention when it began at their start, by tag: nothing that it misses.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) forgone: BTreeMap<String, u64>,
 }
 
 /// A cursor at `cursors/<environment>/<tenant>/<service>/<name>`.
@@ -73,6 +78,7 @@ mod tests {
             topics: vec![name("orders")],
             types: Vec::new(),
             start: 7,
+            forgone: BTreeMap::new(),
         };
         assert_eq!(encode_json(&subscription), br#"{"version":1,"id":"x","topics":["orders"],"start":7}"#);
         let cursor = CursorRow { version: 1, of: "x".to_owned(), done: 9, acked: vec![11] };

@@ -51,6 +51,13 @@ pub(crate) struct Body {
     is_dirty: bool,
 }
 
+impl Body {
+    /// Fails when events of its topics after `after` were removed since it began.
+    pub(crate) fn check_kept(&self, after: u64, reader: &Reader<'_>) -> Result<(), Error> {
+        reader.check_kept_but(after, &self.tags, &self.row.forgone)
+    }
+}
+
 enum Tried {
     Batch(Batch),
     Wait(Option<Timestamp>),
@@ -164,7 +171,7 @@ impl Subscription {
     ) -> Result<HashMap<u64, Stored>, Error> {
         let mut fresh = HashMap::new();
         let mut bytes = 0;
-        reader.check_kept(body.state.looked, &body.tags)?;
+        body.check_kept(body.state.looked, reader)?;
         loop {
             let head = reader.positions.head();
             let ready = body.state.ready(wanted, now).len();
@@ -173,6 +180,8 @@ impl Subscription {
                 return Ok(fresh);
             }
             let found = reader.look(&body.tags, body.state.looked, head, records_max, PULL_BYTES_MAX).await?;
+            // Again, since retention may have passed by meanwhile.
+            body.check_kept(body.state.looked, reader)?;
             let mut events = Vec::new();
             for stored in found.records {
                 let Some(seen) = seen(reader, &body.row.types, &stored) else { continue };

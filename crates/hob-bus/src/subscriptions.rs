@@ -12,6 +12,7 @@ use hob_wire::{CursorAt, DeliverySpec, SubscriptionSpec, SubscriptionState, Topi
 use tokio::sync::Mutex;
 
 use crate::model::limits::{SUBSCRIPTION_TOPICS_MAX, SUBSCRIPTION_TYPES_MAX, SUBSCRIPTIONS_PER_SERVICE_MAX};
+use crate::positions::tags_for;
 use crate::read::Reader;
 use crate::rows::{CursorRow, ROW_VERSION, SubscriptionRow, decode_json, encode_json};
 use crate::step::State;
@@ -112,7 +113,8 @@ impl Subscriptions {
             CursorAt::Start => reader.log.oldest().saturating_sub(1),
         };
         let (id, topics, types) = (Id::generate(now), spec.topics, spec.types);
-        let row = SubscriptionRow { version: ROW_VERSION, id, topics, types, start };
+        let forgone = reader.forgone(&tags_for(&key.scope, &topics));
+        let row = SubscriptionRow { version: ROW_VERSION, id, topics, types, start, forgone };
         self.write_row(key, &row).await?;
         let subscription = Arc::new(Subscription::new(key.clone(), row, State::resume(start, [])));
         self.write().insert(key.clone(), Arc::clone(&subscription));

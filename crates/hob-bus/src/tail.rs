@@ -1,6 +1,6 @@
 //! A live stream of events: everything after a place, in order, without loss or repeat, and a heartbeat.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,6 +26,8 @@ pub struct Tail {
     filter: Filter,
     /// Everything up to here was looked at, and what the filter means was given out or is in the buffer.
     at: u64,
+    /// What the topics had lost by retention when the stream began: nothing that it could have missed.
+    forgone: BTreeMap<String, u64>,
     buffer: VecDeque<Event>,
     head: watch::Receiver<u64>,
     closed: watch::Receiver<bool>,
@@ -41,6 +43,11 @@ impl Tail {
         let wants_clock = filter.topics.iter().any(|topic| topic.as_str() == hob_topics::CLOCK);
         Self {
             at: reader(&bus).start(after),
+            forgone: if after == 0 {
+                reader(&bus).forgone(&reader(&bus).tags(&filter))
+            } else {
+                BTreeMap::new()
+            },
             head: bus.positions.watch_head(),
             closed: bus.closed.subscribe(),
             heartbeat_due: Instant::now(),
@@ -116,8 +123,9 @@ impl Tail {
     async fn look(&mut self, head: u64) -> Result<(), Error> {
         let reader = reader(&self.bus);
         let tags = reader.tags(&self.filter);
-        reader.check_kept(self.at, &tags)?;
         let found = reader.look(&tags, self.at, head, LOOK_RECORDS_MAX, LOOK_BYTES_MAX).await?;
+        // Afterwards, so that nothing can go between the check and the look.
+        reader.check_kept_but(self.at, &tags, &self.forgone)?;
         self.buffer.extend(found.records.iter().filter_map(|stored| reader.event(&self.filter, stored)));
         self.at = found.upto;
         if self.at >= head {
@@ -128,7 +136,7 @@ impl Tail {
 }
 
 fn reader(bus: &Inner) -> Reader<'_> {
-    Reader { log: bus.log.as_ref(), positions: &bus.positions }
+    Reader { log: &bus.events, positions: &bus.positions }
 }
 
 /// Counts a reader of the wall clock's ticks for as long as it lives.

@@ -100,6 +100,11 @@ impl Topics {
         Ok(self.describe(scope, name, &row))
     }
 
+    /// The shortest time that any topic keeps its events, in seconds.
+    pub(crate) fn shortest_age(&self) -> Option<u64> {
+        self.read().values().filter_map(|row| row.terms.retention?.age_seconds).min()
+    }
+
     pub(crate) fn is_declared(&self, scope: &Scope, name: &TopicName) -> bool {
         self.row(scope, name).is_some()
     }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod clocks;
+mod keeping;
+mod losing;
 mod publishing;
 mod reading;
 mod subscribing;

@@ -1,0 +1,273 @@
+//! Damage, a full disk and crashes at any point: what was acknowledged stays, and what is lost is told.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hob_bus::{Bus, Error, Filter, hob_topics};
+use hob_core::Clock;
+use hob_store::{
+    Blob, BlobError, Blobs, BoxFuture, Entry, Expected, Faults, Kv, KvError, KvWatch, Listing, LogOptions,
+    Revision, Store, StoreOptions,
+};
+use hob_wire::{Event, Retention, TopicTerms};
+
+use crate::{name, publisher, scope, time, topic, update};
+
+/// Keys and blobs that fail once so many writes were made, and a disk with as much room as it is told.
+struct Trouble {
+    store: Store,
+    writes_left: AtomicI64,
+    room: AtomicU64,
+}
+
+impl Trouble {
+    fn count(&self) -> bool {
+        self.writes_left.fetch_sub(1, Ordering::Relaxed) > 0
+    }
+
+    /// The same store, through the trouble.
+    fn wrap(store: &Store) -> (Store, Arc<Self>) {
+        let trouble = Arc::new(Self {
+            store: store.clone(),
+            writes_left: AtomicI64::new(i64::MAX),
+            room: AtomicU64::new(u64::MAX),
+        });
+        let (kv, blobs): (Arc<dyn Kv>, Arc<dyn Blobs>) = (trouble.clone(), trouble.clone());
+        (Store { kv, blobs, ..store.clone() }, trouble)
+    }
+}
+
+impl Kv for Trouble {
+    fn get(&self, key: &str) -> BoxFuture<'_, Result<Option<Entry>, KvError>> {
+        self.store.kv.get(key)
+    }
+    fn put(&self, key: &str, expected: Expected, value: Bytes) -> BoxFuture<'_, Result<Revision, KvError>> {
+        if self.count() {
+            self.store.kv.put(key, expected, value)
+        } else {
+            async { Err(KvError::Closed) }.boxed()
+        }
+    }
+    fn delete(&self, key: &str, expected: Expected) -> BoxFuture<'_, Result<Revision, KvError>> {
+        if self.count() {
+            self.store.kv.delete(key, expected)
+        } else {
+            async { Err(KvError::Closed) }.boxed()
+        }
+    }
+    fn list(&self, prefix: &str) -> BoxFuture<'_, Result<Listing, KvError>> {
+        self.store.kv.list(prefix)
+    }
+    fn watch(&self, prefix: &str, after: Revision) -> BoxFuture<'_, Result<KvWatch, KvError>> {
+        self.store.kv.watch(prefix, after)
+    }
+}
+
+impl Blobs for Trouble {
+    fn put(&self, name: &str, bytes: Bytes) -> BoxFuture<'_, Result<(), BlobError>> {
+        let refused = BlobError::NotFound { name: name.to_owned() };
+        if self.count() { self.store.blobs.put(name, bytes) } else { async { Err(refused) }.boxed() }
+    }
+    fn get(&self, name: &str) -> BoxFuture<'_, Result<Bytes, BlobError>> {
+        self.store.blobs.get(name)
+    }
+    fn get_range(&self, name: &str, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, BlobError>> {
+        self.store.blobs.get_range(name, range)
+    }
+    fn exists(&self, name: &str) -> BoxFuture<'_, Result<bool, BlobError>> {
+        self.store.blobs.exists(name)
+    }
+    fn delete(&self, name: &str) -> BoxFuture<'_, Result<(), BlobError>> {
+        let refused = BlobError::NotFound { name: name.to_owned() };
+        if self.count() { self.store.blobs.delete(name) } else { async { Err(refused) }.boxed() }
+    }
+    fn room(&self) -> BoxFuture<'_, Result<Option<u64>, BlobError>> {
+        let room = self.room.load(Ordering::Relaxed);
+        async move { Ok(Some(room)) }.boxed()
+    }
+    fn list(&self, folder: &str) -> BoxFuture<'_, Result<Vec<Blob>, BlobError>> {
+        self.store.blobs.list(folder)
+    }
+}
+
+async fn open(directory: &std::path::Path, options: StoreOptions) -> Store {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(tokio::time::Instant::now() < deadline, "something still holds the store");
+        match Store::open(directory, options.clone()).await {
+            Ok(store) => return store,
+            Err(hob_store::OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn bus_on(store: &Store) -> Bus {
+    let (clock, _) = Clock::manual(time("2026-01-05T12:00:00Z"));
+    let bus = Bus::open(store, clock).await.unwrap();
+    let retention = Some(Retention { age_seconds: None, bytes: Some(2_000) });
+    for (topic_name, retention) in [("orders", None), ("riders", retention)] {
+        let terms = TopicTerms { retention, ..TopicTerms::default() };
+        bus.put_topic(&scope(), &name("orders"), &topic(topic_name), terms).await.unwrap();
+    }
+    bus
+}
+
+async fn publish(bus: &Bus, count: u32) {
+    for n in 0..count {
+        let mut rider = update(n);
+        rider.topic = topic("riders");
+        bus.publish(&publisher("orders"), vec![update(n), rider]).await.unwrap();
+    }
+}
+
+async fn positions(bus: &Bus, topic_name: &str) -> Vec<u64> {
+    let filter = Filter::topics(scope(), vec![topic(topic_name)]);
+    let page = bus.events(&filter, 0, 10_000).await.unwrap();
+    page.events.iter().map(Event::position).collect()
+}
+
+/// Events on `hob.conditions`: subject and type.
+async fn conditions(bus: &Bus) -> Vec<(String, String)> {
+    let filter = Filter::topics(Bus::platform_scope(), vec![topic(hob_topics::CONDITIONS)]);
+    let events = bus.events(&filter, 0, 100).await.unwrap().events;
+    events.into_iter().map(|event| (event.subject.unwrap(), event.kind)).collect()
+}
+
+#[tokio::test]
+async fn sealing_may_die_at_any_write() {
+    for writes in 0..14 {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path(), StoreOptions::default()).await;
+        let (troubled, trouble) = Trouble::wrap(&store);
+        let bus = bus_on(&troubled).await;
+        for _ in 0..2 {
+            publish(&bus, 30).await;
+            bus.tend_log().await.unwrap();
+        }
+        publish(&bus, 30).await;
+        trouble.writes_left.store(writes, Ordering::Relaxed);
+        let outcome = bus.tend_log().await;
+        let orders: Vec<u64> = positions(&bus, "orders").await;
+        assert_eq!(orders.len(), 90, "{writes} writes: {outcome:?}");
+        let riders = positions(&bus, "riders").await;
+        drop((bus, troubled, trouble, store));
+        let store = open(directory.path(), StoreOptions::default()).await;
+        let bus = bus_on(&store).await;
+        assert_eq!(positions(&bus, "orders").await, orders, "{writes} writes");
+        assert_eq!(positions(&bus, "riders").await, riders, "{writes} writes");
+        bus.tend_log().await.unwrap();
+        assert_eq!(positions(&bus, "orders").await, orders, "{writes} writes");
+        let riders = positions(&bus, "riders").await;
+        assert!(riders.len() >= 30 && riders.last() == Some(&180), "{writes} writes: {riders:?}");
+    }
+}
+
+/// Flips bits all over the parts: what is served is what was published, and what is not served is told.
+#[tokio::test]
+async fn flipped_bits_in_parts_are_told_and_the_rest_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), StoreOptions::default()).await;
+    let bus = bus_on(&store).await;
+    for _ in 0..15 {
+        publish_wide(&bus).await;
+    }
+    bus.tend_log().await.unwrap();
+    let whole = bus.events(&Filter::topics(scope(), vec![topic("orders")]), 0, 10_000).await.unwrap().events;
+    drop((bus, store));
+    let folder = directory.path().join("blobs/parts/events");
+    let part = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains(".keep."))
+        .unwrap();
+    let sound = std::fs::read(&part).unwrap();
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut lost_some = 0;
+    for round in 0..24 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = (seed >> 20) as usize % sound.len();
+        let mut bytes = sound.clone();
+        if round % 6 == 5 {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 1 << ((seed >> 60) % 8)
+        }
+        std::fs::write(&part, &bytes).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(directory.path(), copy.path());
+        let store = open(copy.path(), StoreOptions::default()).await;
+        let bus = bus_on(&store).await;
+        assert!(bus.scrub_log().await.unwrap() == 1, "byte {at} of {}", sound.len());
+        let served =
+            bus.events(&Filter::topics(scope(), vec![topic("orders")]), 0, 10_000).await.unwrap().events;
+        assert!(served.iter().all(|event| whole.contains(event)) && served.is_sorted_by_key(Event::position));
+        let told = conditions(&bus).await.contains(&("log/events".to_owned(), "active".to_owned()));
+        assert_eq!(told, served.len() < whole.len(), "byte {at}: {} of {}", served.len(), whole.len());
+        lost_some += u32::from(told);
+    }
+    assert!(lost_some > 5);
+}
+
+/// Events that fill several frames.
+async fn publish_wide(bus: &Bus) {
+    let drafts = (0..100).map(|n| {
+        let mut draft = update(n);
+        draft.notice.href = Some(format!("http://t/orders/{n}/{}", "x".repeat(400)));
+        draft
+    });
+    bus.publish(&publisher("orders"), drafts.collect()).await.unwrap();
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_without_room_refuses_events_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), StoreOptions::default()).await;
+    let (troubled, trouble) = Trouble::wrap(&store);
+    let bus = bus_on(&troubled).await;
+    publish(&bus, 5).await;
+    trouble.room.store(1 << 20, Ordering::Relaxed);
+    assert_eq!(bus.tend_log().await.unwrap(), 0, "nothing is sealed without room");
+    let refused = bus.publish(&publisher("orders"), vec![update(1)]).await.unwrap_err();
+    assert_eq!((refused.code().status, matches!(refused, Error::Append(_))), (507, true));
+    assert_eq!(positions(&bus, "orders").await.len(), 5);
+    assert_eq!(conditions(&bus).await, [("disk".to_owned(), "active".to_owned())]);
+    trouble.room.store(1 << 30, Ordering::Relaxed);
+    assert!(bus.tend_log().await.unwrap() >= 10);
+    publish(&bus, 1).await;
+    assert_eq!(conditions(&bus).await.last().unwrap(), &("disk".to_owned(), "inactive".to_owned()));
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_under_a_write_is_told_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let events = LogOptions { faults: Some(Arc::clone(&faults)), ..LogOptions::default() };
+    let store = open(directory.path(), StoreOptions { events, ..StoreOptions::default() }).await;
+    let bus = bus_on(&store).await;
+    publish(&bus, 5).await;
+    faults.fail_writes(28, 10);
+    let refused = bus.publish(&publisher("orders"), vec![update(1)]).await.unwrap_err();
+    assert_eq!(refused.code().status, 507);
+    faults.heal();
+    publish(&bus, 5).await;
+    bus.tend_log().await.unwrap();
+    assert_eq!(positions(&bus, "orders").await.len(), 10);
+}
