@@ -32,17 +32,10 @@ pub(crate) struct ChangeOfCondition<'a> {
 }
 
 impl Conditions {
-    /// Takes in a stored change.
-    pub(crate) fn replay(&mut self, scope: &str, row: &EventRow<'_>) {
-        let condition = row.json().and_then(|data| serde_json::from_slice::<Condition>(data).ok());
-        let Some(condition) = condition else { return };
-        let key = (scope.to_owned(), condition.subject, condition.condition);
-        let active = self.active.get_mut();
-        if condition.active {
-            active.insert(key)
-        } else {
-            active.remove(&key)
-        };
+    /// The conditions that a log left active; what is no condition's key is left out.
+    pub(crate) fn of(active: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let active = active.into_iter().filter_map(|key| parse_key(&key)).collect();
+        Self { active: Mutex::new(active) }
     }
 
     /// What changes, if anything does. Others wait until it is dropped.
@@ -73,6 +66,18 @@ impl ChangeOfCondition<'_> {
             self.active.remove(&self.key)
         };
     }
+}
+
+/// What a stored change is about, as bytes that [`Conditions::of`] takes back, and whether it became active.
+pub(crate) fn change_of(scope: &str, row: &EventRow<'_>) -> Option<(Vec<u8>, bool)> {
+    let condition: Condition = serde_json::from_slice(row.data?.1).ok()?;
+    let key = [scope, &condition.subject, &condition.condition].join("\0");
+    Some((key.into_bytes(), condition.active))
+}
+
+fn parse_key(key: &[u8]) -> Option<Key> {
+    let mut parts = std::str::from_utf8(key).ok()?.splitn(3, '\0').map(str::to_owned);
+    Some((parts.next()?, parts.next()?, parts.next()?))
 }
 
 /// The notice that tells a condition.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hob_core::{Code, Name, Scope, TopicName, code};
-use hob_store::{AppendError, BlobError, KvError, ReadError};
+use hob_store::{AppendError, BlobError, IndexError, KvError, ReadError};
 use hob_wire::ErrorItem;
 
 use crate::{FilterFlaw, SinkFlaw, SubscriptionKey};
@@ -185,9 +185,21 @@ pub enum Error {
     /// A part of the event log could not be read or written.
     #[error("{0}")]
     Part(BlobError),
+    /// The index of ids and entities could not be read or written.
+    #[error("{0}")]
+    Index(IndexError),
+    /// The index takes events more slowly than they come.
+    #[error("take events: the index of ids and entities is behind")]
+    IndexBehind,
     /// The bus is closed.
     #[error("use the bus: it is closed")]
     Closed,
+}
+
+impl From<IndexError> for Error {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
 }
 
 impl Error {
@@ -214,6 +226,8 @@ impl Error {
             Self::Kv(KvError::Conflict { .. }) => code::CONFLICT,
             Self::Append(_) | Self::Closed => code::UNAVAILABLE,
             Self::Read(ReadError::Closed) | Self::Kv(KvError::Closed) => code::UNAVAILABLE,
+            Self::Index(_) => code::INDEX,
+            Self::IndexBehind => code::TOO_MANY,
             Self::Read(_) | Self::Kv(_) | Self::Part(_) | Self::Row { .. } => code::INTERNAL,
         }
     }
@@ -238,7 +252,9 @@ impl Error {
             Self::CursorExpired { oldest, .. } => Some(format!(
                 "what was in between is gone: forget what was derived from it and read on from {oldest}"
             )),
-            Self::Append(AppendError::Busy { .. }) => Some("try again in a second".to_owned()),
+            Self::Append(AppendError::Busy { .. }) | Self::IndexBehind => {
+                Some("try again in a second".to_owned())
+            }
             _ => None,
         }
     }

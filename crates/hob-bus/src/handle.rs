@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::clocks::Clocks;
 use crate::conditions::{self, Conditions};
+use crate::index::Limits;
 use crate::model::limits::CURSOR_EVERY;
 use crate::model::{hob_topics, platform_scope};
 use crate::open::{Rebuilt, rebuild};
@@ -48,18 +49,19 @@ pub(crate) struct Inner {
     pub(crate) closed: watch::Sender<bool>,
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) topics: Topics,
-    writer: Writer,
+    pub(crate) writer: Writer,
     subscriptions: Subscriptions,
     conditions: Conditions,
 }
 
 impl Bus {
-    /// Opens the bus over a store: reads topics, subscriptions and cursors, and scans the log to count entities'
-    /// events and know the newest ids. Must be called within a tokio runtime, on which it runs its own tasks.
+    /// Opens the bus over a store: reads topics, subscriptions and cursors, and what came to the log since the
+    /// index was flushed. Must be called within a tokio runtime, on which it runs its own tasks.
     pub async fn open(store: &Store, clock: Clock) -> Result<Self, Error> {
         let events = EventLog::open(store).await?;
         let log: Arc<dyn Log> = events.clone();
-        let Rebuilt { index, positions, conditions } = rebuild(log.as_ref()).await?;
+        let Rebuilt { index, positions, conditions } =
+            rebuild(log.as_ref(), store.kv.as_ref(), &store.index, Limits::default(), clock.now()).await?;
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
         let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;
         let subscriptions = Subscriptions::load(Arc::clone(&store.kv), positions.head()).await?;
@@ -123,8 +125,8 @@ impl Bus {
         self.inner.topics.get(scope, name)
     }
 
-    /// Publishes events, all or none, and returns once they are durable. An event whose id the service has used
-    /// among the newest 100,000 events of the log is not appended again. Safe to cancel: the events are then
+    /// Publishes events, all or none, and returns once they are durable. An event whose id the source has used
+    /// within [`limits::DEDUPLICATION_WINDOW`](crate::limits) is not appended again. Safe to cancel: the events are then
     /// published or not.
     pub async fn publish(&self, publisher: &Publisher, drafts: Vec<Draft>) -> Result<Published, Error> {
         self.inner.check_open()?;
@@ -332,7 +334,7 @@ impl Bus {
 }
 
 impl Inner {
-    fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { log: &self.events, positions: &self.positions }
     }
 

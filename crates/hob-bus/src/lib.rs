@@ -20,6 +20,7 @@ mod topics;
 
 mod clocks;
 mod conditions;
+mod entities;
 mod parts;
 mod positions;
 mod read;
@@ -40,6 +41,7 @@ mod subscriptions;
 
 mod rows;
 
+pub use entities::{EntityPage, LiveEntity};
 pub use error::{Error, EventFlaw};
 pub use filter::FilterFlaw;
 pub use handle::Bus;

@@ -40,8 +40,8 @@ pub mod limits {
     pub const CURSOR_EVERY: Duration = Duration::from_millis(200);
     /// Bytes of an event's data on Hob's own topics.
     pub const HOB_DATA_BYTES_MAX: usize = 256 * 1024;
-    /// Ids, by source and scope, that are known again: the newest so many events of the log.
-    pub const DEDUPLICATION_EVENTS: usize = 100_000;
+    /// How long an id is known again, by source and scope, counted from when it was recorded: at least so long.
+    pub const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(3 * 24 * 3600);
 }
 
 /// Hob's own topics.

@@ -1,17 +1,17 @@
-//! Opening the bus: what publishing must remember is read back from the log.
+//! Opening the bus: what the index knows already, and the log from there on.
 //!
-//! The whole log is read once, of each record its head alone (ids, subject, count), never its data, but for
-//! conditions.
+//! The index says up to which sequence it is complete and where the topics stood there; only what came after it is
+//! read again. When there is no index, or it belongs to another log, the whole log is read once and a new index made.
 
 use std::sync::Arc;
 
 use hob_core::Timestamp;
-use hob_store::{Log, ReadLimits, Stored};
+use hob_store::{Kv, Log, ReadLimits, Stored};
 
 use crate::Error;
 use crate::conditions::Conditions;
-use crate::index::{EntityKey, IdKey, Index, Known};
-use crate::model::{hob_topics, limits::DEDUPLICATION_EVENTS};
+use crate::index::{Asked, Index, Limits, Note, Remembered};
+use crate::model::limits::DEDUPLICATION_WINDOW;
 use crate::positions::Positions;
 use crate::read::decode;
 
@@ -22,20 +22,32 @@ const READ_BYTES_MAX: usize = 4 << 20;
 
 /// What was read back.
 pub(crate) struct Rebuilt {
-    pub(crate) index: Index,
+    pub(crate) index: Arc<Index>,
     pub(crate) positions: Arc<Positions>,
     pub(crate) conditions: Conditions,
 }
 
-/// Reads the log from its oldest record to its head.
-pub(crate) async fn rebuild(log: &dyn Log) -> Result<Rebuilt, Error> {
-    let mut index = Index::new(DEDUPLICATION_EVENTS);
-    let mut conditions = Conditions::default();
-    let positions = Arc::new(Positions::new());
+/// Brings the index up to the head of the log.
+pub(crate) async fn rebuild(
+    log: &dyn Log,
+    kv: &dyn Kv,
+    engine: &Arc<hob_store::Index>,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<Rebuilt, Error> {
+    let index = Arc::new(Index::open(Arc::clone(engine), kv, limits).await?);
     let head = log.head();
-    let ids_after = head.saturating_sub(DEDUPLICATION_EVENTS as u64);
+    let note = index.note().filter(|note| note.watermark <= head);
+    let (positions, watermark) = match note {
+        Some(note) => (Positions::restore(note.positions), note.watermark),
+        None => {
+            index.clear()?;
+            (Positions::new(), 0)
+        }
+    };
+    let ids_since = Timestamp::from_micros(now.as_micros() - DEDUPLICATION_WINDOW.as_micros() as i64);
+    let mut from = log.oldest().max(watermark + 1);
     let limits = ReadLimits { records_max: READ_RECORDS_MAX, bytes_max: READ_BYTES_MAX };
-    let mut from = log.oldest();
     while from <= head {
         let batch = log.read(from, limits).await?;
         for gap in &batch.gaps {
@@ -43,8 +55,12 @@ pub(crate) async fn rebuild(log: &dyn Log) -> Result<Rebuilt, Error> {
         }
         let time = |stored: &Stored| Timestamp::from_micros(stored.time);
         positions.add(batch.records.iter().map(|stored| (&stored.tag, stored.seq, time(stored))));
+        let mut is_time_to_flush = false;
         for stored in &batch.records {
-            recall(stored, stored.seq > ids_after, &mut index, &mut conditions);
+            is_time_to_flush |= recall(stored, ids_since, &index);
+        }
+        if is_time_to_flush {
+            index.flush_now(|| Note::of(positions.snapshot())).await;
         }
         if batch.next <= from {
             break;
@@ -52,19 +68,16 @@ pub(crate) async fn rebuild(log: &dyn Log) -> Result<Rebuilt, Error> {
         from = batch.next;
     }
     positions.move_head(head);
-    Ok(Rebuilt { index, positions, conditions })
+    let conditions = Conditions::of(index.active_conditions().await?);
+    Ok(Rebuilt { index, positions: Arc::new(positions), conditions })
 }
 
-fn recall(stored: &Stored, is_recent: bool, index: &mut Index, conditions: &mut Conditions) {
-    let Some(row) = decode(stored) else { return };
-    let Some((scope, topic)) = stored.tag.as_str().rsplit_once('/') else { return };
-    if let Some((subject, entityseq)) = row.subject.zip(row.entityseq) {
-        index.counted(EntityKey::new(&stored.tag, subject), entityseq);
-    }
-    if is_recent {
-        index.remember(IdKey::new(scope, &row.id_space(), row.id), Known::Durable(stored.seq));
-    }
-    if topic == hob_topics::CONDITIONS {
-        conditions.replay(scope, &row);
-    }
+fn recall(stored: &Stored, ids_since: Timestamp, index: &Index) -> bool {
+    let Some(row) = decode(stored) else { return false };
+    let Some((scope, _)) = stored.tag.as_str().rsplit_once('/') else { return false };
+    let asked = Asked {
+        id: (row.recorded >= ids_since).then(|| index.keys.id(scope, &row.id_space(), row.id)),
+        entity: row.subject.map(|subject| index.keys.entity(&stored.tag, subject)),
+    };
+    index.recall(stored.seq, Remembered::of(&stored.tag, &row, asked))
 }

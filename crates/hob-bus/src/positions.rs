@@ -11,10 +11,15 @@ use tokio::sync::watch;
 
 use crate::Error;
 use crate::model::platform_scope;
+use crate::rows::{put_varint, take_varint};
 
 /// Every so many events of a topic its sequence is noted, so that events after a cursor can be counted without
 /// reading them.
 const MARK_EVERY: u64 = 256;
+/// Marks of one topic; when there are more, those go that stand close together for how far they are behind the head.
+const MARKS_MAX: usize = 1_024;
+/// Which part of its distance from the head two marks stand apart at least, so that a count is right to a few percent.
+const MARK_DISTANCE_PARTS: u64 = 64;
 
 /// A topic's place in the log.
 #[derive(Debug)]
@@ -26,8 +31,21 @@ struct Place {
     last: u64,
     /// The latest time that one of its events told.
     latest: Timestamp,
-    /// Sequences of its events number 1, 257, 513 and so on.
-    marks: Vec<u64>,
+    /// Some of its events: the how manieth it is, from 1, and its sequence.
+    marks: Vec<(u64, u64)>,
+}
+
+/// Where every topic stands at one sequence: what [`Positions`] is made from again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot(Vec<(Tag, Standing)>);
+
+/// Where one topic stands.
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    events: u64,
+    last: u64,
+    latest: Timestamp,
+    marks: Vec<(u64, u64)>,
 }
 
 /// Places by tag, and the head.
@@ -52,10 +70,10 @@ impl Positions {
                 places.insert(tag.clone(), Place { scope, topic, events, last, latest, marks });
             }
             let Some(place) = places.get_mut(tag) else { continue };
-            if place.events.is_multiple_of(MARK_EVERY) {
-                place.marks.push(sequence);
-            }
             place.events += 1;
+            if place.events % MARK_EVERY == 1 {
+                place.mark(sequence);
+            }
             place.last = sequence;
             place.latest = time.max(place.latest);
         }
@@ -120,9 +138,95 @@ impl Place {
         if self.last <= sequence {
             return 0;
         }
-        // The marked events up to the sequence, and at least those between the marks before the last of them.
-        let marks = self.marks.partition_point(|mark| *mark <= sequence) as u64;
-        self.events - marks.saturating_sub(1) * MARK_EVERY - u64::from(marks > 0)
+        // At least the events up to the newest mark that is not beyond the sequence.
+        let marks = self.marks.partition_point(|(_, mark)| *mark <= sequence);
+        let before = marks.checked_sub(1).and_then(|nth| self.marks.get(nth)).map_or(0, |(nth, _)| *nth);
+        self.events - before
+    }
+
+    fn mark(&mut self, sequence: u64) {
+        self.marks.push((self.events, sequence));
+        if self.marks.len() > MARKS_MAX {
+            let (events, mut newer) = (self.events, u64::MAX);
+            let is_needed = |(nth, _): &&(u64, u64)| {
+                let is_needed = newer == u64::MAX || newer - nth > (events - newer) / MARK_DISTANCE_PARTS;
+                newer = if is_needed { *nth } else { newer };
+                is_needed
+            };
+            self.marks = self.marks.iter().rev().filter(is_needed).copied().collect();
+            self.marks.reverse();
+        }
+    }
+}
+
+impl Positions {
+    /// Where every topic stands now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let standing = |place: &Place| Standing {
+            events: place.events,
+            last: place.last,
+            latest: place.latest,
+            marks: place.marks.clone(),
+        };
+        let mut all: Vec<_> = self.read().iter().map(|(tag, place)| (tag.clone(), standing(place))).collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Snapshot(all)
+    }
+
+    /// Topics as they stood in a snapshot; the head is yet to be moved.
+    pub(crate) fn restore(snapshot: Snapshot) -> Self {
+        let positions = Self::new();
+        let mut places = positions.places.write().unwrap_or_else(PoisonError::into_inner);
+        for (tag, Standing { events, last, latest, marks }) in snapshot.0 {
+            if let Some((scope, topic)) = parse_tag(&tag) {
+                places.insert(tag, Place { scope, topic, events, last, latest, marks });
+            }
+        }
+        drop(places);
+        positions
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for (tag, standing) in &self.0 {
+            put_varint(out, tag.as_str().len() as u64);
+            out.extend_from_slice(tag.as_str().as_bytes());
+            out.extend_from_slice(&standing.latest.as_micros().to_le_bytes());
+            for number in [standing.events, standing.last, standing.marks.len() as u64] {
+                put_varint(out, number);
+            }
+            let mut before = (0, 0);
+            for (nth, sequence) in &standing.marks {
+                put_varint(out, nth - before.0);
+                put_varint(out, sequence - before.1);
+                before = (*nth, *sequence);
+            }
+        }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut all = Vec::new();
+        while !rest.is_empty() {
+            let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+            let (tag, after) = rest.split_at_checked(length)?;
+            let (latest, after) = after.split_first_chunk::<8>()?;
+            rest = after;
+            let tag = Tag::new(std::str::from_utf8(tag).ok()?).ok()?;
+            let (events, last) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
+            let count = usize::try_from(take_varint(&mut rest)?).ok().filter(|count| *count <= MARKS_MAX)?;
+            let mut marks = Vec::with_capacity(count);
+            let mut before = (0_u64, 0_u64);
+            for _ in 0..count {
+                let (nth, sequence) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
+                before = (before.0.checked_add(nth)?, before.1.checked_add(sequence)?);
+                marks.push(before);
+            }
+            let latest = Timestamp::from_micros(i64::from_le_bytes(*latest));
+            all.push((tag, Standing { events, last, latest, marks }));
+        }
+        Some(Self(all))
     }
 }
 
@@ -178,6 +282,38 @@ mod tests {
         }
         assert_eq!(positions.events_after(&tags, 2_000), 0);
         assert_eq!(positions.newest(&tags), 2_000);
+    }
+
+    #[test]
+    fn a_snapshot_comes_back_and_goes_on_alike() {
+        let tags = ["qa/uk/orders", "qa/uk/riders", "qa/ie/orders"].map(|text| Tag::new(text).unwrap());
+        let add = |positions: &Positions, range: std::ops::RangeInclusive<u64>| {
+            let tag = |n: u64| &tags[(n % 7 % 3) as usize];
+            positions.add(range.map(|n| (tag(n), n, Timestamp::from_micros(n as i64 % 1_000))));
+        };
+        let (whole, first) = (Positions::new(), Positions::new());
+        add(&whole, 1..=9_000);
+        add(&first, 1..=5_003);
+        let mut bytes = Vec::new();
+        first.snapshot().encode(&mut bytes);
+        assert_eq!(Snapshot::decode(&bytes[..bytes.len() - 1]), None);
+        let restored = Positions::restore(Snapshot::decode(&bytes).unwrap());
+        add(&restored, 5_004..=9_000);
+        assert_eq!(restored.snapshot(), whole.snapshot());
+    }
+
+    #[test]
+    fn marks_stay_few_and_exact_near_the_head() {
+        let positions = Positions::new();
+        let tag = Tag::new("qa/uk/orders").unwrap();
+        let events = 2_000_000;
+        positions.add((1..=events).map(|n| (&tag, n, Timestamp::EPOCH)));
+        let tags = BTreeSet::from([tag.clone()]);
+        assert!(positions.read()[&tag].marks.len() <= MARKS_MAX);
+        for back in [0, 1, 300, 50_000, 500_000, 1_500_000, events] {
+            let counted = positions.events_after(&tags, events - back);
+            assert!(counted >= back && counted <= back + (back / 10).max(MARK_EVERY), "{counted} for {back}");
+        }
     }
 
     #[test]

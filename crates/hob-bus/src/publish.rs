@@ -4,7 +4,7 @@
 //! the disk happens outside that turn, so that one commit carries many publishers. The settler takes finished
 //! appends in the order of the log and only then lets readers see them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hob_core::limits::PUBLISH_BATCH_MAX;
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::Error;
 use crate::check::{Sound, Terms, check};
 use crate::clocks::Clocks;
-use crate::index::{EntityKey, IdKey, Index, Known, Outcome, Verdict};
+use crate::index::{Asked, Index, Known, Note, Outcome, Remembered, Verdict};
 use crate::positions::Positions;
 use crate::rows::{EventRow, Form, id_space};
 
@@ -26,7 +26,7 @@ const FLIGHTS_MAX: usize = 8_192;
 /// The one writer of the event log.
 pub(crate) struct Writer {
     log: Arc<dyn Log>,
-    index: Arc<Mutex<Index>>,
+    pub(crate) index: Arc<Index>,
     turn: tokio::sync::Mutex<()>,
     flights: mpsc::Sender<Flight>,
 }
@@ -56,8 +56,6 @@ struct Prepared {
     terms: Terms,
     time: Timestamp,
     id: String,
-    id_key: IdKey,
-    entity: Option<EntityKey>,
     sound: Sound,
 }
 
@@ -65,7 +63,6 @@ struct Prepared {
 struct Flight {
     durable: Durable,
     first: u64,
-    ids: Vec<IdKey>,
     places: Vec<(Tag, Timestamp)>,
     outcome: watch::Sender<Option<Result<(), AppendError>>>,
 }
@@ -74,11 +71,10 @@ impl Writer {
     /// A writer whose settler runs until the writer is dropped.
     pub(crate) fn start(
         log: Arc<dyn Log>,
-        index: Index,
+        index: Arc<Index>,
         positions: Arc<Positions>,
         clocks: Arc<Clocks>,
     ) -> Self {
-        let index = Arc::new(Mutex::new(index));
         let (flights, arriving) = mpsc::channel(FLIGHTS_MAX);
         tokio::spawn(settle(arriving, Arc::clone(&index), positions, clocks));
         Self { log, index, turn: tokio::sync::Mutex::new(()), flights }
@@ -86,16 +82,25 @@ impl Writer {
 
     pub(crate) async fn publish(&self, mut order: Order<'_>) -> Result<Published, Error> {
         let prepared = prepare(&mut order)?;
-        let keys: Vec<_> = prepared.iter().map(|event| (event.id_key, event.entity)).collect();
-        let turn = self.turn.lock().await;
+        let asked = self.ask(&prepared, &order);
+        let (turn, verdicts) = loop {
+            let fetched = self.index.prefetch(&asked).await?;
+            let turn = self.turn.lock().await;
+            if let Some(verdicts) = self.index.plan(&asked, &fetched) {
+                break (turn, verdicts);
+            }
+        };
         let place = self.flights.reserve().await.map_err(|_| Error::Closed)?;
-        let verdicts = lock(&self.index).plan(&keys);
         let mut records = Vec::new();
-        let mut placed = Vec::new();
-        for (event, verdict) in prepared.iter().zip(&verdicts) {
+        let mut remembered = Vec::new();
+        let mut places = Vec::new();
+        for ((event, asked), verdict) in prepared.iter().zip(asked).zip(&verdicts) {
             if let Verdict::New(entityseq) = verdict {
-                records.push(encode(event, *entityseq, &order));
-                placed.push((event, *entityseq));
+                let row = row(event, *entityseq, &order);
+                let payload = Bytes::from(row.encode());
+                records.push(Record { tag: event.tag.clone(), time: event.time.as_micros(), payload });
+                remembered.push(Remembered::of(&event.tag, &row, asked));
+                places.push((event.tag.clone(), event.time));
             }
         }
         let mut first = 0;
@@ -105,19 +110,8 @@ impl Writer {
             first = appended.first;
             // From here to the end of the turn nothing waits, so that a dropped publisher leaves nothing half done.
             let (outcome, wait) = watch::channel(None);
-            let mut index = lock(&self.index);
-            for ((event, entityseq), sequence) in placed.iter().zip(first..) {
-                index.remember(event.id_key, Known::InFlight(sequence, wait.clone()));
-                event
-                    .entity
-                    .zip(*entityseq)
-                    .into_iter()
-                    .for_each(|(entity, count)| index.counted(entity, count));
-            }
-            drop(index);
-            let ids = placed.iter().map(|(event, _)| event.id_key).collect();
-            let places = placed.iter().map(|(event, _)| (event.tag.clone(), event.time)).collect();
-            place.send(Flight { durable: appended.durable, first, ids, places, outcome });
+            self.index.remember(first, remembered, wait.clone());
+            place.send(Flight { durable: appended.durable, first, places, outcome });
             waits.push(wait);
         }
         drop(turn);
@@ -131,6 +125,17 @@ impl Writer {
             outcome.unwrap_or(Err(AppendError::Closed))?;
         }
         Ok(answer)
+    }
+
+    /// What the index must know about each event.
+    fn ask(&self, prepared: &[Prepared], order: &Order<'_>) -> Vec<Asked> {
+        let (keys, scope) = (&self.index.keys, order.scope.to_string());
+        let space = id_space(order.service.as_str(), None);
+        let ask = |event: &Prepared| Asked {
+            id: event.sound.notice.id.as_deref().map(|id| keys.id(&scope, &space, id)),
+            entity: event.sound.notice.href.as_deref().map(|href| keys.entity(&event.tag, href)),
+        };
+        prepared.iter().map(ask).collect()
     }
 }
 
@@ -150,11 +155,9 @@ fn prepare(order: &mut Order<'_>) -> Result<Vec<Prepared>, Error> {
         .map(|OrderedEvent { tag, terms, now, notice }| ((tag, terms, now), (terms, notice)))
         .unzip();
     let sound = check(notices).map_err(|flaws| Error::BadEvents { events, flaws })?;
-    let scope = order.scope.to_string();
     let prepared = places.into_iter().zip(sound);
-    let prepared: Vec<_> = prepared
-        .map(|((tag, terms, now), sound)| prepare_one(tag, terms, now, sound, &scope, order))
-        .collect();
+    let prepared: Vec<_> =
+        prepared.map(|((tag, terms, now), sound)| prepare_one(tag, terms, now, sound, order)).collect();
     let size = |event: &Prepared| event.sound.data.as_ref().map_or(0, Vec::len) + ROW_BYTES_MAX;
     let bytes: usize = prepared.iter().map(size).sum();
     if bytes > APPEND_BYTES_MAX && events > 1 {
@@ -173,29 +176,9 @@ fn exact_size(event: &Prepared, order: &Order<'_>) -> usize {
     event.tag.as_str().len() + row(event, Some(u64::MAX), order).encode().len()
 }
 
-fn prepare_one(
-    tag: Tag,
-    terms: Terms,
-    now: Timestamp,
-    sound: Sound,
-    scope: &str,
-    order: &Order<'_>,
-) -> Prepared {
+fn prepare_one(tag: Tag, terms: Terms, now: Timestamp, sound: Sound, order: &Order<'_>) -> Prepared {
     let id = sound.notice.id.clone().unwrap_or_else(|| Id::generate(order.recorded));
-    Prepared {
-        terms,
-        time: sound.notice.t.unwrap_or(now),
-        id_key: IdKey::new(scope, &id_space(order.service.as_str(), None), &id),
-        entity: sound.notice.href.as_deref().map(|href| EntityKey::new(&tag, href)),
-        tag,
-        id,
-        sound,
-    }
-}
-
-fn encode(event: &Prepared, entityseq: Option<u64>, order: &Order<'_>) -> Record {
-    let payload = Bytes::from(row(event, entityseq, order).encode());
-    Record { tag: event.tag.clone(), time: event.time.as_micros(), payload }
+    Prepared { terms, time: sound.notice.t.unwrap_or(now), tag, id, sound }
 }
 
 fn row<'a>(event: &'a Prepared, entityseq: Option<u64>, order: &Order<'a>) -> EventRow<'a> {
@@ -242,26 +225,27 @@ fn answer(verdicts: &[Verdict], first: u64) -> Published {
 /// Takes finished appends in the order of the log, and lets readers see what is durable.
 async fn settle(
     mut arriving: mpsc::Receiver<Flight>,
-    index: Arc<Mutex<Index>>,
+    index: Arc<Index>,
     positions: Arc<Positions>,
     clocks: Arc<Clocks>,
 ) {
     while let Some(flight) = arriving.recv().await {
         let outcome = flight.durable.await;
-        lock(&index).settle(&flight.ids, flight.first, outcome.is_ok());
+        let is_time_to_flush = index.settle(outcome.is_ok());
         match &outcome {
             Ok(()) => {
                 let places = flight.places.iter().zip(flight.first..);
                 positions.add(places.map(|((tag, time), sequence)| (tag, sequence, *time)));
                 clocks.told(flight.places.iter().map(|(tag, _)| tag));
-                positions.move_head(flight.first + flight.ids.len() as u64 - 1);
+                positions.move_head(flight.first + flight.places.len() as u64 - 1);
             }
-            Err(error) => tracing::error!(%error, events = flight.ids.len(), "failed to make events durable"),
+            Err(error) => {
+                tracing::error!(%error, events = flight.places.len(), "failed to make events durable")
+            }
+        }
+        if is_time_to_flush {
+            index.flush(|| Note::of(positions.snapshot()));
         }
         flight.outcome.send_replace(Some(outcome));
     }
-}
-
-fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
-    index.lock().unwrap_or_else(PoisonError::into_inner)
 }

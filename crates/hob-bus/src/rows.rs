@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-pub(crate) use event::{EventRow, Form, id_space};
+pub(crate) use event::{EventRow, Form, id_space, put_varint, take_varint};
 
 /// A topic at `topics/<environment>/<tenant>/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -100,6 +100,8 @@ codes! {
     FILTER = 77, 422, "A filter is wrong";
     /// A subscription's endpoint may not be called.
     SINK = 78, 422, "This endpoint may not be called";
+    /// The index of ids and entities could not be read or written.
+    INDEX = 81, 503, "The index cannot be used";
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ const RUN_SUFFIX: &str = "run";
 
 /// A key and its value.
 pub type IndexEntry = (Vec<u8>, Vec<u8>);
+/// Entries of a commit for one family, whose keys rise.
+pub type IndexPut<'a> = (&'a str, &'a mut dyn Iterator<Item = (&'a [u8], &'a [u8])>);
 /// Runs by family, newest first.
 type Families = BTreeMap<String, Vec<Arc<Run>>>;
 
@@ -71,8 +73,8 @@ struct State {
 /// What a commit changes, all of it or nothing.
 #[derive(Default)]
 pub struct IndexCommit<'a> {
-    /// Entries to add to families; each iterator's keys rise.
-    pub puts: Vec<(&'a str, &'a mut dyn Iterator<Item = (&'a [u8], &'a [u8])>)>,
+    /// Entries to add to families.
+    pub puts: Vec<IndexPut<'a>>,
     /// Families to forget.
     pub drops: Vec<String>,
     /// Kept with the commit, and given back by [`Index::note`].

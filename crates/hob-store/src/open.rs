@@ -46,6 +46,9 @@ pub enum OpenError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The directory of the index cannot be used at all.
+    #[error("{0}")]
+    Index(#[from] crate::IndexError),
     /// A file could not be read or written.
     #[error("{action} {path}", path = path.display())]
     Io {

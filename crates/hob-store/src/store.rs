@@ -4,6 +4,7 @@
 //! <data>/format        the version of this layout
 //! <data>/lock          held while a process uses the directory
 //! <data>/log/events    <data>/log/signals    <data>/kv.redb    <data>/blobs
+//! <data>/index         derived from the events; made anew when it is missing
 //! ```
 
 use std::fs;
@@ -18,10 +19,11 @@ use crate::lock::DirectoryLock;
 use crate::open::OpenError;
 use crate::segmented::segment::{create_directory, write_durably};
 use crate::segmented::{LogOptions, SegmentedLog, SyncPolicy};
-use crate::{Blobs, Kv, Log};
+use crate::{Blobs, Index, Kv, Log};
 
 /// The version of the layout; there are no migrations.
 const FORMAT: &str = "1";
+const INDEX_DIRECTORY: &str = "index";
 const FORMAT_FILE: &str = "format";
 /// Signals are on disk at most this long after they arrived.
 const SIGNALS_SYNC: Duration = Duration::from_millis(200);
@@ -40,6 +42,8 @@ pub struct Store {
     pub kv: Arc<dyn Kv>,
     /// Immutable files.
     pub blobs: Arc<dyn Blobs>,
+    /// What is derived from the events and may be deleted.
+    pub index: Arc<Index>,
 }
 
 /// How the parts of a store are kept.
@@ -84,6 +88,7 @@ impl Store {
             signals: Arc::new(open_log("signals", options.signals)?),
             kv: Arc::new(kv),
             blobs: Arc::new(blobs),
+            index: Arc::new(Index::open(&directory.join(INDEX_DIRECTORY))?),
         })
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Event;
 
-/// What the event log knows of the thing at an href: the item of `GET /v1/entities?href=`.
+/// What the event log knows of the thing at an href: the item of `GET /v1/entities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Entity {
     /// The thing.
@@ -24,7 +24,7 @@ pub struct Entity {
     pub entitytag: Option<String>,
     /// Whether its newest event was a deletion.
     pub deleted: bool,
-    /// Its newest event; none when that is no longer kept. On a compact topic, its last known state.
+    /// Its newest event: on a compact topic, its last known state. Left out in lists, and when it is no longer kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Event>,
     /// Where.

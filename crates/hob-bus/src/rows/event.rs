@@ -201,7 +201,7 @@ pub(crate) fn id_space<'a>(service: &'a str, source: Option<&str>) -> Cow<'a, st
     }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -230,7 +230,7 @@ fn put_extension(out: &mut Vec<u8>, value: &Extension<'_>) {
     }
 }
 
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, after) = rest.split_first()?;

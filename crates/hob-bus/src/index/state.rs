@@ -1,0 +1,64 @@
+//! What is known of an entity, and its stored form in the index.
+
+use crate::rows::{EventRow, put_varint, take_varint};
+
+const DELETED: u8 = 1;
+const TAGGED: u8 = 2;
+/// The last label of the type of a notice that says that an entity is gone.
+const DELETE: &str = "delete";
+
+/// An entity as its newest event left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntityState {
+    /// The newest event's.
+    pub(crate) sequence: u64,
+    /// How many events it had.
+    pub(crate) entityseq: u64,
+    pub(crate) is_deleted: bool,
+    pub(crate) entitytag: Option<Box<str>>,
+}
+
+impl EntityState {
+    /// What an event makes of its entity; its sequence is yet to be known.
+    pub(super) fn of(entityseq: u64, row: &EventRow<'_>) -> Self {
+        Self {
+            sequence: 0,
+            entityseq,
+            is_deleted: row.is_notice && row.kind == DELETE,
+            entitytag: row.entitytag.map(Into::into),
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.sequence);
+        put_varint(out, self.entityseq);
+        let flags =
+            if self.is_deleted { DELETED } else { 0 } | if self.entitytag.is_some() { TAGGED } else { 0 };
+        out.push(flags);
+        out.extend_from_slice(self.entitytag.as_deref().unwrap_or_default().as_bytes());
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let (sequence, entityseq) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
+        let (flags, tag) = rest.split_first()?;
+        let entitytag = if flags & TAGGED == 0 { None } else { Some(std::str::from_utf8(tag).ok()?.into()) };
+        Some(Self { sequence, entityseq, is_deleted: flags & DELETED != 0, entitytag })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back() {
+        for (is_deleted, entitytag) in [(false, None), (true, Some("\"v2\"".into()))] {
+            let state = EntityState { sequence: 300, entityseq: 1, is_deleted, entitytag };
+            let mut bytes = Vec::new();
+            state.encode(&mut bytes);
+            assert_eq!(EntityState::decode(&bytes), Some(state));
+        }
+        assert_eq!(EntityState::decode(b"\x80"), None);
+    }
+}
