@@ -75,7 +75,14 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
     let response = next.run(request).await;
     let status = response.status().as_u16();
     tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
-    if tagged && response.status() == StatusCode::OK { tag(response, wanted).await } else { response }
+    let tagged = tagged && response.status() == StatusCode::OK && !is_live(&response);
+    if tagged { tag(response, wanted).await } else { response }
+}
+
+/// Whether the answer may go on for ever: then there is no whole of it to make a tag of.
+fn is_live(response: &Response) -> bool {
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media_type.is_some_and(|t| t.starts_with("text/event-stream") || t.starts_with("application/x-ndjson"))
 }
 
 fn caller(door: &Door, headers: &HeaderMap) -> Result<crate::auth::Caller, ApiError> {

@@ -5,6 +5,7 @@
 mod house;
 
 use axum::body::Body;
+use futures_util::StreamExt as _;
 use hob_api::{Who, doors};
 use hob_wire::{Problem, Role};
 use house::{INSTANCE, house};
@@ -117,4 +118,23 @@ async fn etags_spare_what_is_known() {
     let etag = first.headers()["etag"].to_str().unwrap().to_owned();
     assert_eq!(get(Some(etag)).await.unwrap().status(), StatusCode::NOT_MODIFIED);
     assert_eq!(get(Some("\"other\"".to_owned())).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_event_log_can_be_followed_live() {
+    let house = house().await;
+    let request = Request::get("/v1/events?topic=orders")
+        .header("authorization", "Bearer viewer")
+        .header("accept", "text/event-stream");
+    let response = house.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let notice = json!({"type": "update", "href": "http://x.test/orders/7"});
+    let path = "/v1/topics/orders/events";
+    assert_eq!(house.call(Method::POST, path, Some(INSTANCE), Some(notice)).await.0, StatusCode::CREATED);
+    let mut stream = response.into_body().into_data_stream();
+    let mut told = String::new();
+    while !told.contains("http://x.test/orders/7") {
+        told.push_str(&String::from_utf8_lossy(&stream.next().await.unwrap().unwrap()));
+    }
+    assert!(told.contains("event: event"), "{told}");
 }
