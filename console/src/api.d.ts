@@ -1383,6 +1383,387 @@ export interface components {
             /** @description For whom. */
             tenant: components["schemas"]["Name"];
         };
+        /** @description Whose token it is: `GET /v1/me`. */
+        Me: {
+            /** @description A person's name, an instance's id, a node's or a router's name. */
+            name: string;
+            /** @description What it may do. */
+            role: components["schemas"]["Role"];
+        };
+        /** @description Who a caller of the API is. */
+        Role: "viewer" | "operator" | "developer" | "admin" | "instance" | "node" | "router";
+        /** @description An event as Hob keeps it and gives it out: a CloudEvent (github.com/cloudevents/spec, 1.0) in structured JSON. */
+        Event: {
+            /** @description Always `1.0`. */
+            specversion: string;
+            /** @description The producer's id; with `source` it makes the event known again. */
+            id: string;
+            /** @description `/services/<publisher>`, unless its publisher named another one; with `id` it makes the event known again. */
+            source: string;
+            /** @description `<topic>.<create|update|delete|noop>`; on stream topics any name. */
+            type: string;
+            /** @description The href of the entity that it is about. */
+            subject?: string | null;
+            /** @description The producer's time, on the topic's clock. */
+            time: components["schemas"]["Timestamp"];
+            /** @description The media type of `data`, when there is some. */
+            datacontenttype?: string | null;
+            /** @description The schema of `data`, as its publisher named it. */
+            dataschema?: string | null;
+            /** @description The payload: none on notices. A text when `datacontenttype` is neither JSON nor binary. */
+            data?: unknown;
+            /** @description The payload when it is bytes, in base64; never beside `data`. */
+            data_base64?: string | null;
+            /** @description The topic. */
+            topic: components["schemas"]["TopicName"];
+            /** @description Position in the event log: 20 digits, so that texts compare like numbers. */
+            sequence: string;
+            /** @description When Hob took it, by the wall clock. */
+            recordedtime: components["schemas"]["Timestamp"];
+            /** @description The request that caused it. */
+            requestid?: string | null;
+            /** @description W3C trace context. */
+            traceparent?: string | null;
+            /**
+             * Format: uint64
+             * @description It is the n-th event of its subject, counted from 1.
+             */
+            entityseq?: number | null;
+            /** @description The ETag of the subject's new representation. */
+            entitytag?: string | null;
+            /** @description It was held back until this time, by the topic's clock. */
+            notbefore?: components["schemas"]["Timestamp"] | null;
+            /** @description The scope's environment. */
+            environment: components["schemas"]["Name"];
+            /** @description The scope's tenant. */
+            tenant: components["schemas"]["Name"];
+        } & {
+            [key: string]: unknown;
+        };
+        TopicName: string;
+        /** @description A topic of a scope. */
+        Topic: {
+            /** @description Its name, unique in its scope. */
+            name: components["schemas"]["TopicName"];
+            /**
+             * @description What its events carry.
+             * @default notify
+             */
+            kind: components["schemas"]["TopicKind"];
+            /**
+             * Format: uint64
+             * @description Bytes of one event's data, at most; the kind's own limit when left out (notify 64 B, stream and compact 64 KiB),
+             *     and never more than 256 KiB.
+             */
+            data_bytes_max?: number | null;
+            /** @description How much its publisher may send. */
+            quota?: components["schemas"]["Quota"] | null;
+            /** @description How long its events are kept; for ever when left out. */
+            retention?: components["schemas"]["Retention"] | null;
+            /** @description When a publish is answered. */
+            ack?: components["schemas"]["AckMode"];
+            /** @description The one service that may publish on it. */
+            owner: components["schemas"]["Name"];
+            /** @description Where. */
+            environment: components["schemas"]["Name"];
+            /** @description For whom. */
+            tenant: components["schemas"]["Name"];
+            /**
+             * Format: uint64
+             * @description How many events it has had.
+             * @default 0
+             */
+            events: number;
+            /** @description Sequence of its newest event, 20 digits. */
+            last?: string | null;
+            /**
+             * Format: uint64
+             * @description Events that wait for their `notbefore`.
+             * @default 0
+             */
+            delayed: number;
+        };
+        /** @description What a topic's events carry. */
+        TopicKind: "notify" | "stream" | "compact";
+        /** @description How much may be published on a topic. Over it: 429 with `Retry-After` and `RateLimit`. */
+        Quota: {
+            /**
+             * Format: uint32
+             * @description Events a second, on average.
+             */
+            events_per_second: number;
+            /**
+             * Format: uint32
+             * @description Events at once after a quiet time; those of one second, and at least one batch of 1,000, when left out.
+             */
+            burst?: number | null;
+        };
+        /** @description How long events are kept: until the first of these limits is passed. */
+        Retention: {
+            /**
+             * Format: uint64
+             * @description Seconds since Hob took them. Written as `30d` in `service.yml`.
+             */
+            age_seconds?: number | null;
+            /**
+             * Format: uint64
+             * @description Bytes of the topic's events as they were published, newest first. Written as `10GiB` in `service.yml`.
+             */
+            bytes?: number | null;
+        };
+        /** @description When a publish is answered. */
+        AckMode: "disk" | "memory";
+        /** @description What the event log knows of the thing at an href: the item of `GET /v1/entities?href=`. */
+        Entity: {
+            /** @description The thing. */
+            href: string;
+            /** @description The topic that tells of it. */
+            topic: components["schemas"]["TopicName"];
+            /** @description The service that owns it. */
+            owner: components["schemas"]["Name"];
+            /**
+             * Format: uint64
+             * @description How many events it has had.
+             */
+            entityseq: number;
+            /** @description Sequence of its newest event, 20 digits. */
+            sequence: string;
+            /** @description The ETag that its newest event told, when it told one. */
+            entitytag?: string | null;
+            /** @description Whether its newest event was a deletion. */
+            deleted: boolean;
+            /** @description Its newest event; none when that is no longer kept. On a compact topic, its last known state. */
+            last?: components["schemas"]["Event"] | null;
+            /** @description Where. */
+            environment: components["schemas"]["Name"];
+            /** @description For whom. */
+            tenant: components["schemas"]["Name"];
+        };
+        /** @description A subscription and how it is doing. */
+        SubscriptionState: {
+            /** @description Its name, unique among the service's in its scope. */
+            name: components["schemas"]["TopicName"];
+            /** @description The consumer that owns it. */
+            service: components["schemas"]["Name"];
+            /** @description Where. */
+            environment: components["schemas"]["Name"];
+            /** @description For whom. */
+            tenant: components["schemas"]["Name"];
+            /** @description The topics. */
+            topics: components["schemas"]["TopicName"][];
+            /** @description Only events of these types, when any are named. */
+            types?: string[];
+            /** @description Only events for which all of these hold. */
+            filters?: components["schemas"]["FilterSpec"][];
+            /** @description Where they are pushed to. */
+            sink?: string | null;
+            /** @description How they are handed out. */
+            delivery: components["schemas"]["DeliverySpec"];
+            /** @description `active`, `leased` while a puller holds a batch, `paused`, or `stalled`. */
+            state: string;
+            /** @description When a pause ends by itself. */
+            paused_until?: components["schemas"]["Timestamp"] | null;
+            /** @description Everything up to here is acknowledged; 20 digits. */
+            cursor: string;
+            /**
+             * Format: uint64
+             * @description Events between the cursor and the log's head that match.
+             */
+            lag_events: number;
+            /**
+             * Format: double
+             * @description Age of the oldest of them, in seconds.
+             */
+            lag_seconds: number;
+            /** @description When Hob took the oldest of them. */
+            oldest?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint64
+             * @description Events handed out or being pushed, and not yet acknowledged.
+             */
+            in_flight: number;
+            /**
+             * Format: uint64
+             * @description Entities that wait for another attempt after a failure.
+             */
+            parked_keys: number;
+            /**
+             * Format: uint64
+             * @description Dead letters.
+             */
+            dead_letters: number;
+            /**
+             * Format: uint64
+             * @description Events acknowledged since Hob started.
+             */
+            delivered: number;
+            /**
+             * Format: uint64
+             * @description Attempts that failed since Hob started.
+             */
+            failed: number;
+            /** @description The last failure. */
+            last_error?: components["schemas"]["DeliveryError"] | null;
+            /** @description When something that waits is tried again. */
+            next_attempt?: components["schemas"]["Timestamp"] | null;
+            /** @description How the endpoint is doing, when events are pushed. */
+            breaker?: components["schemas"]["BreakerState"] | null;
+            /**
+             * Format: uint64
+             * @description Live streams open now.
+             */
+            streams: number;
+            /** @description Why it does not move, when it does not: a sentence for people. */
+            stall_reason?: string | null;
+            /** @description The same for programs. */
+            stall?: components["schemas"]["Stall"] | null;
+            /** @description Its endpoint's signing secret (Standard Webhooks, `whsec_…`); shown once, when it was made or rotated. */
+            secret?: string | null;
+        };
+        /**
+         * @description One condition on an event's attributes. `exact`, `prefix` and `suffix` name attributes with the text that each must
+         *     be, begin or end with; an attribute that an event lacks never matches.
+         */
+        FilterSpec: {
+            exact: {
+                [key: string]: string;
+            };
+        } | {
+            prefix: {
+                [key: string]: string;
+            };
+        } | {
+            suffix: {
+                [key: string]: string;
+            };
+        } | {
+            all: components["schemas"]["FilterSpec"][];
+        } | {
+            any: components["schemas"]["FilterSpec"][];
+        } | {
+            not: components["schemas"]["FilterSpec"];
+        };
+        /** @description How a subscription's events are handed out. */
+        DeliverySpec: {
+            /**
+             * Format: uint32
+             * @description Events of one push, 1 to 1,000.
+             * @default 100
+             */
+            max: number;
+            /**
+             * Format: uint64
+             * @description How long a push waits for more events, in milliseconds.
+             * @default 0
+             */
+            deadline_ms: number;
+            /**
+             * Format: uint32
+             * @description Pushes at the same time, 1 to 64. An entity is never in two of them.
+             * @default 8
+             */
+            concurrency: number;
+            /**
+             * @description How a push is written.
+             * @default batch
+             */
+            format: components["schemas"]["PushFormat"];
+            /**
+             * Format: uint64
+             * @description How long the endpoint may take to answer, in milliseconds.
+             * @default 20000
+             */
+            timeout_ms: number;
+            /**
+             * @description In which order events are handed out.
+             * @default entity
+             */
+            order: components["schemas"]["DeliveryOrder"];
+            /**
+             * @description Whether only the newest event of each entity is handed out while the subscription is behind.
+             * @default none
+             */
+            collapse: components["schemas"]["Collapse"];
+            /**
+             * Format: uint32
+             * @description How often an event is handed out before it becomes a dead letter.
+             * @default 10
+             */
+            attempts: number;
+            /**
+             * @description Pauses between the attempts, in milliseconds; the last one repeats. Each is shortened at random by up to half.
+             * @default [
+             *       1000,
+             *       5000,
+             *       30000,
+             *       120000,
+             *       600000,
+             *       3600000
+             *     ]
+             */
+            backoff_ms: number[];
+            /**
+             * @description What becomes of an event after the last attempt.
+             * @default dead-letter
+             */
+            on_poison: components["schemas"]["OnPoison"];
+        };
+        /** @description How a push is written (CloudEvents HTTP protocol binding 1.0). */
+        PushFormat: "batch" | "structured" | "binary";
+        /** @description In which order events are handed out. */
+        DeliveryOrder: "entity" | "strict" | "none";
+        /** @description Whether events are left out because a newer one says the same. */
+        Collapse: "none" | "latest";
+        /** @description What becomes of an event after its last attempt. */
+        OnPoison: "dead-letter" | "block";
+        /** @description A delivery that failed. */
+        DeliveryError: {
+            /** @description When. */
+            time: components["schemas"]["Timestamp"];
+            /**
+             * Format: uint16
+             * @description The endpoint's HTTP status, when it answered.
+             */
+            status?: number | null;
+            /** @description What went wrong. */
+            detail: string;
+            /** @description The entity that it was about, when it was one. */
+            subject?: string | null;
+        };
+        /** @description How an endpoint is doing. */
+        BreakerState: "closed" | "open" | "half-open";
+        /** @description Why a subscription does not move. */
+        Stall: "paused" | "no-consumer" | "retrying" | "breaker-open" | "poisoned" | "window-full" | "cursor-expired" | "damaged" | "topic-unknown" | "endpoint-gone";
+        /** @description An event that a subscription could not deliver and has set aside. */
+        DeadLetter: {
+            /** @description Names it: the event's sequence, 20 digits. */
+            id: string;
+            /** @description The event; none when it can no longer be read. */
+            event?: components["schemas"]["Event"] | null;
+            /** @description The entity that it is about. */
+            subject?: string | null;
+            /**
+             * Format: uint32
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /** @description When it failed first. */
+            first_failed: components["schemas"]["Timestamp"];
+            /** @description When it failed last. */
+            last_failed: components["schemas"]["Timestamp"];
+            /** @description How it failed last. */
+            last_error: components["schemas"]["DeliveryError"];
+            /** @description Whether it is on its way once more. */
+            replaying: boolean;
+        };
+        /** @description How many things an operation touched. */
+        Touched: {
+            /**
+             * Format: uint64
+             * @description So many.
+             */
+            count: number;
+        };
         /** @description A resource and its links. */
         StatusResource: {
             /** @description Hob's version. */
@@ -1459,8 +1840,6 @@ export interface components {
                 [key: string]: components["schemas"]["Link"];
             };
         };
-        /** @description Who a caller of the API is. */
-        Role: "viewer" | "operator" | "developer" | "admin" | "instance" | "node" | "router";
         /** @description A resource and its links. */
         DeclarationsResource: {
             /** @description `hob.yml`. */
@@ -1504,7 +1883,6 @@ export interface components {
                 [key: string]: components["schemas"]["TopicName"];
             };
         };
-        TopicName: string;
         /** @description A parsed and checked `service.yml`. */
         Service: {
             /** @description Its name. */
@@ -1614,36 +1992,6 @@ export interface components {
             /** @description When a publish is answered. */
             ack?: components["schemas"]["AckMode"];
         };
-        /** @description What a topic's events carry. */
-        TopicKind: "notify" | "stream" | "compact";
-        /** @description How much may be published on a topic. Over it: 429 with `Retry-After` and `RateLimit`. */
-        Quota: {
-            /**
-             * Format: uint32
-             * @description Events a second, on average.
-             */
-            events_per_second: number;
-            /**
-             * Format: uint32
-             * @description Events at once after a quiet time; those of one second, and at least one batch of 1,000, when left out.
-             */
-            burst?: number | null;
-        };
-        /** @description How long events are kept: until the first of these limits is passed. */
-        Retention: {
-            /**
-             * Format: uint64
-             * @description Seconds since Hob took them. Written as `30d` in `service.yml`.
-             */
-            age_seconds?: number | null;
-            /**
-             * Format: uint64
-             * @description Bytes of the topic's events as they were published, newest first. Written as `10GiB` in `service.yml`.
-             */
-            bytes?: number | null;
-        };
-        /** @description When a publish is answered. */
-        AckMode: "disk" | "memory";
         /** @description A file's name, relative to `hob.yml`, and its text. */
         FileText: {
             /** @description `rules/orders.yml`. */
@@ -2652,120 +3000,6 @@ export interface components {
                 [key: string]: components["schemas"]["Link"];
             };
         };
-        /**
-         * @description One condition on an event's attributes. `exact`, `prefix` and `suffix` name attributes with the text that each must
-         *     be, begin or end with; an attribute that an event lacks never matches.
-         */
-        FilterSpec: {
-            exact: {
-                [key: string]: string;
-            };
-        } | {
-            prefix: {
-                [key: string]: string;
-            };
-        } | {
-            suffix: {
-                [key: string]: string;
-            };
-        } | {
-            all: components["schemas"]["FilterSpec"][];
-        } | {
-            any: components["schemas"]["FilterSpec"][];
-        } | {
-            not: components["schemas"]["FilterSpec"];
-        };
-        /** @description How a subscription's events are handed out. */
-        DeliverySpec: {
-            /**
-             * Format: uint32
-             * @description Events of one push, 1 to 1,000.
-             * @default 100
-             */
-            max: number;
-            /**
-             * Format: uint64
-             * @description How long a push waits for more events, in milliseconds.
-             * @default 0
-             */
-            deadline_ms: number;
-            /**
-             * Format: uint32
-             * @description Pushes at the same time, 1 to 64. An entity is never in two of them.
-             * @default 8
-             */
-            concurrency: number;
-            /**
-             * @description How a push is written.
-             * @default batch
-             */
-            format: components["schemas"]["PushFormat"];
-            /**
-             * Format: uint64
-             * @description How long the endpoint may take to answer, in milliseconds.
-             * @default 20000
-             */
-            timeout_ms: number;
-            /**
-             * @description In which order events are handed out.
-             * @default entity
-             */
-            order: components["schemas"]["DeliveryOrder"];
-            /**
-             * @description Whether only the newest event of each entity is handed out while the subscription is behind.
-             * @default none
-             */
-            collapse: components["schemas"]["Collapse"];
-            /**
-             * Format: uint32
-             * @description How often an event is handed out before it becomes a dead letter.
-             * @default 10
-             */
-            attempts: number;
-            /**
-             * @description Pauses between the attempts, in milliseconds; the last one repeats. Each is shortened at random by up to half.
-             * @default [
-             *       1000,
-             *       5000,
-             *       30000,
-             *       120000,
-             *       600000,
-             *       3600000
-             *     ]
-             */
-            backoff_ms: number[];
-            /**
-             * @description What becomes of an event after the last attempt.
-             * @default dead-letter
-             */
-            on_poison: components["schemas"]["OnPoison"];
-        };
-        /** @description How a push is written (CloudEvents HTTP protocol binding 1.0). */
-        PushFormat: "batch" | "structured" | "binary";
-        /** @description In which order events are handed out. */
-        DeliveryOrder: "entity" | "strict" | "none";
-        /** @description Whether events are left out because a newer one says the same. */
-        Collapse: "none" | "latest";
-        /** @description What becomes of an event after its last attempt. */
-        OnPoison: "dead-letter" | "block";
-        /** @description A delivery that failed. */
-        DeliveryError: {
-            /** @description When. */
-            time: components["schemas"]["Timestamp"];
-            /**
-             * Format: uint16
-             * @description The endpoint's HTTP status, when it answered.
-             */
-            status?: number | null;
-            /** @description What went wrong. */
-            detail: string;
-            /** @description The entity that it was about, when it was one. */
-            subject?: string | null;
-        };
-        /** @description How an endpoint is doing. */
-        BreakerState: "closed" | "open" | "half-open";
-        /** @description Why a subscription does not move. */
-        Stall: "paused" | "no-consumer" | "retrying" | "breaker-open" | "poisoned" | "window-full" | "cursor-expired" | "damaged" | "topic-unknown" | "endpoint-gone";
         /** @description What a consumer asks for when it puts a subscription. */
         SubscriptionSpec: {
             /** @description The topics, one or more. */
@@ -2794,54 +3028,6 @@ export interface components {
             expires: components["schemas"]["Timestamp"];
             /** @description The events, in log order. */
             events: components["schemas"]["Event"][];
-        };
-        /** @description An event as Hob keeps it and gives it out: a CloudEvent (github.com/cloudevents/spec, 1.0) in structured JSON. */
-        Event: {
-            /** @description Always `1.0`. */
-            specversion: string;
-            /** @description The producer's id; with `source` it makes the event known again. */
-            id: string;
-            /** @description `/services/<publisher>`, unless its publisher named another one; with `id` it makes the event known again. */
-            source: string;
-            /** @description `<topic>.<create|update|delete|noop>`; on stream topics any name. */
-            type: string;
-            /** @description The href of the entity that it is about. */
-            subject?: string | null;
-            /** @description The producer's time, on the topic's clock. */
-            time: components["schemas"]["Timestamp"];
-            /** @description The media type of `data`, when there is some. */
-            datacontenttype?: string | null;
-            /** @description The schema of `data`, as its publisher named it. */
-            dataschema?: string | null;
-            /** @description The payload: none on notices. A text when `datacontenttype` is neither JSON nor binary. */
-            data?: unknown;
-            /** @description The payload when it is bytes, in base64; never beside `data`. */
-            data_base64?: string | null;
-            /** @description The topic. */
-            topic: components["schemas"]["TopicName"];
-            /** @description Position in the event log: 20 digits, so that texts compare like numbers. */
-            sequence: string;
-            /** @description When Hob took it, by the wall clock. */
-            recordedtime: components["schemas"]["Timestamp"];
-            /** @description The request that caused it. */
-            requestid?: string | null;
-            /** @description W3C trace context. */
-            traceparent?: string | null;
-            /**
-             * Format: uint64
-             * @description It is the n-th event of its subject, counted from 1.
-             */
-            entityseq?: number | null;
-            /** @description The ETag of the subject's new representation. */
-            entitytag?: string | null;
-            /** @description It was held back until this time, by the topic's clock. */
-            notbefore?: components["schemas"]["Timestamp"] | null;
-            /** @description The scope's environment. */
-            environment: components["schemas"]["Name"];
-            /** @description The scope's tenant. */
-            tenant: components["schemas"]["Name"];
-        } & {
-            [key: string]: unknown;
         };
         /** @description An acknowledgement, posted to `/v1/subscriptions/{name}/acks`. */
         Ack: {

@@ -2,6 +2,7 @@
 
 import { nav } from './nav.svelte';
 import { session } from './session.svelte';
+import { type Frame, Frames } from './sse';
 import type { ProblemBody } from './types';
 
 const TIMEOUT = 15_000;
@@ -85,6 +86,35 @@ async function call<T>(method: string, path: string, parameters: Parameters, bod
 export const get = <T>(path: string, parameters: Parameters = {}, signal?: AbortSignal): Promise<T> =>
   call<T>('GET', path, parameters, undefined, signal);
 
-export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>('POST', path, {}, body);
+export const post = <T>(path: string, body: unknown = {}, parameters: Parameters = {}): Promise<T> => call<T>('POST', path, parameters, body);
+export const put = <T>(path: string, body: unknown, parameters: Parameters = {}): Promise<T> => call<T>('PUT', path, parameters, body);
+export const patch = <T>(path: string, body: unknown, parameters: Parameters = {}): Promise<T> => call<T>('PATCH', path, parameters, body);
+
+/** The cursor of a page's next one; empty when there is none. */
+export const nextCursor = (page: { _links?: Record<string, { href: string }> }): string => {
+  const href = page._links?.next?.href;
+  return href ? (new URL(href, location.origin).searchParams.get('cursor') ?? '') : '';
+};
+
+/** Reads server-sent events until the signal or the other side ends them. A browser's own EventSource sends no token. */
+export async function follow(path: string, parameters: Parameters, take: (frame: Frame) => void, signal: AbortSignal): Promise<void> {
+  const token = session.token;
+  const headers = { accept: 'text/event-stream', authorization: `Bearer ${token}` };
+  let response: Response;
+  try {
+    response = await fetch(address(path, parameters), { headers, signal, cache: 'no-store' });
+  } catch (error) {
+    throw signal.aborted ? error : Problem.from(error);
+  }
+  if (response.status === 401) session.refuse(token);
+  if (!response.ok || !response.body) throw await problemOf(response);
+  const frames = new Frames();
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    for (const frame of frames.take(value)) take(frame);
+  }
+}
 
 export const segment = encodeURIComponent;

@@ -2,6 +2,9 @@
 
 import type { Scope } from './types';
 
+/** Paths of the console beside `/`; every other one is the API's or a file. */
+const PAGES = /^\/(services|events|subscriptions)(\/|$)/;
+
 class Nav {
   path = $state(location.pathname);
   query = $state.raw(new URLSearchParams(location.search));
@@ -60,7 +63,7 @@ class Nav {
     const link = (event.target as Element | null)?.closest?.('a');
     if (!link || link.target || link.origin !== location.origin || link.hasAttribute('download')) return;
     if (link.getAttribute('href')?.startsWith('#')) return;
-    if (link.pathname !== '/' && !link.pathname.startsWith('/services')) return;
+    if (link.pathname !== '/' && !PAGES.test(link.pathname)) return;
     event.preventDefault();
     this.go(link.pathname + link.search);
   };

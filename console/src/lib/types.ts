@@ -30,6 +30,16 @@ export type LogRecord = Present<Shapes['Record']>;
 export type Series = Present<Shapes['Series']>;
 export type Scope = Shapes['Scope'];
 export type Status = Present<Shapes['Status']>;
+/** An event with the extension attributes that its publisher added. */
+export type Event = Present<Shapes['Event']>;
+export type Topic = Present<Shapes['Topic']>;
+export type Entity = Omit<Present<Shapes['Entity']>, 'last'> & { last?: Event };
+export type Subscription = Present<Shapes['SubscriptionState']>;
+export type Stall = Shapes['Stall'];
+export type DeadLetter = Omit<Present<Shapes['DeadLetter']>, 'event'> & { event?: Event };
+export type Touched = Shapes['Touched'];
+export type Role = Shapes['Role'];
+export type Me = Present<Shapes['Me']>;
 export type FromClient = Present<Shapes['FromClient']>;
 
 /** A row of the view `figures`; the row `clock` has a time instead of a value. */

@@ -53,6 +53,13 @@ fn name_shapes(generator: &mut SchemaGenerator) {
     generator.subschema_for::<hob_wire::Series>();
     generator.subschema_for::<hob_wire::ServiceSummary>();
     generator.subschema_for::<hob_wire::Status>();
+    generator.subschema_for::<hob_wire::Me>();
+    generator.subschema_for::<hob_wire::Event>();
+    generator.subschema_for::<hob_wire::Topic>();
+    generator.subschema_for::<hob_wire::Entity>();
+    generator.subschema_for::<hob_wire::SubscriptionState>();
+    generator.subschema_for::<hob_wire::DeadLetter>();
+    generator.subschema_for::<hob_wire::Touched>();
 }
 
 fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
