@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
+import { busAnswer, busState, event, matches } from './fixture-bus.mjs';
 
 export const TOKEN = 'fixture-token';
 const DIST = new URL('../dist/', import.meta.url);
@@ -169,6 +170,7 @@ export async function fixture(changes = {}) {
     services: SERVICES,
     instances: INSTANCES,
     clock: NOON,
+    bus: busState(),
     logs: 5000,
     override: {},
     silent: false,
@@ -215,14 +217,17 @@ export async function fixture(changes = {}) {
     if (path === '/v1/status') {
       return {
         version: '0.1.0', ready: true, uptime_seconds: 4000, platform: 'takeaway', scopes: state.scopes,
-        router_url: 'http://127.0.0.1:8080', nodes: 1, routers: 1, services: 6, services_ready: 4, issues: 12, events: 4100,
+        router_url: 'http://127.0.0.1:8080', nodes: 1, routers: 1, services: 6, services_ready: 4, issues: 12, events: state.bus.events.length,
+        public_url: 'http://city.test',
       };
     }
     if (path === '/v1/issues') return page(url.searchParams.get('state') === 'resolved' ? state.resolved : state.issues);
     if (method === 'POST' && path.startsWith('/v1/issues/')) return act(path, body);
     if (path.startsWith('/v1/issues/')) return rowsOf(`issue:${path.slice(11)}`)[0];
     if (path === '/v1/rules') return page(RULES.map((name) => ({ name, about: 'order', file: `examples/takeaway/rules/${name}.yml`, open: 1, opened_total: 4, state: 'active' })));
-    if (path.startsWith('/v1/events/')) return { id: 'ev-1', sequence: path.slice(11), type: 'orders.create', subject: 'http://city.test/orders/1' };
+    if (path === '/v1/events/00000000000000004001') return { id: 'ev-1', sequence: path.slice(11), type: 'orders.create', subject: 'http://city.test/orders/1' };
+    const ofBus = busAnswer(state.bus, method, url, body);
+    if (ofBus) return ofBus;
     if (path === '/v1/services') return page(state.services);
     if (path === '/v1/instances') return page(state.instances);
     if (/\/releases$/.test(path)) return page(RELEASES);
@@ -263,6 +268,7 @@ export async function fixture(changes = {}) {
     const problem = (status, title, detail) =>
       send(status, JSON.stringify({ type: '/errors/HOB-0042', title, status, code: 'HOB-0042', detail, request_id: 'req-0197f3c2' }), 'application/problem+json');
     if (request.headers.authorization !== `Bearer ${TOKEN}`) return problem(401, 'The token is not known', '');
+    if (url.pathname === '/v1/events' && request.headers.accept === 'text/event-stream') return stream(url, response);
     const override = state.override[url.pathname];
     if (override) {
       const result = await override(url, body);
@@ -272,6 +278,27 @@ export async function fixture(changes = {}) {
     const result = answer(request.method, url, body);
     return result ? send(200, JSON.stringify(result), 'application/hal+json') : problem(404, 'There is no such thing', url.pathname);
   });
+
+  const streams = new Set();
+  const frame = (name, value, id) => `${id ? `id: ${id}\n` : ''}event: ${name}\ndata: ${JSON.stringify(value)}\n\n`;
+
+  /** The log from a place on, live. */
+  function stream(url, response) {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (const each of state.bus.events.filter((each) => matches(each, url.searchParams))) response.write(frame('event', each, each.sequence));
+    response.write(frame('heartbeat', { head: state.bus.events.at(-1).sequence }));
+    const follower = { query: url.searchParams, response };
+    streams.add(follower);
+    response.on('close', () => streams.delete(follower));
+  }
+
+  /** Publishes an event, as a service would. */
+  function publish(told = {}) {
+    const next = event(state.bus.events.length + 1, told);
+    state.bus.events.push(next);
+    for (const { query, response } of streams) if (matches(next, query)) response.write(frame('event', next, next.sequence));
+    return next;
+  }
 
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => (offered.has('hob.v1') ? 'hob.v1' : false) });
   server.on('upgrade', (request, socket, head) => {
@@ -315,8 +342,9 @@ export async function fixture(changes = {}) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
-    state, calls, subscriptions, push, change, origin,
+    state, calls, subscriptions, push, change, publish, origin,
     url: (path = '/') => `${origin}${path}#token=${TOKEN}`,
+    breakStreams: () => streams.forEach(({ response }) => response.destroy()),
     drop: () => sockets.clients.forEach((client) => client.terminate()),
     close: () => {
       sockets.clients.forEach((client) => client.terminate());

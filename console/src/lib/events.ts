@@ -47,12 +47,13 @@ export const hrefShown = (href: string, publicUrl?: string): string => {
 export function between(milliseconds: number): string {
   const ms = Math.abs(milliseconds);
   if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 10_000) return `${(ms / 1_000).toFixed(1)} s`;
+  if (ms < 10_000) return `${(ms / 1_000).toFixed(1).replace('.0', '')} s`;
   if (ms < 60_000) return `${Math.round(ms / 1_000)} s`;
   const minutes = Math.floor(ms / 60_000);
   if (minutes < 60) return ms < 600_000 && ms % 60_000 >= 1_000 ? `${minutes} min ${Math.floor((ms % 60_000) / 1_000)} s` : `${minutes} min`;
   const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${String(minutes % 60).padStart(2, '0')}` : `${Math.floor(hours / 24)} d`;
+  if (hours >= 48) return `${Math.floor(hours / 24)} d`;
+  return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${String(minutes % 60).padStart(2, '0')}`;
 }
 
 /** What Hob saw when it read an entity. */
