@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use hob_core::{Clock, Name, Scope, Timestamp, TopicName};
 use hob_store::{Log, Store};
-use hob_wire::{
-    Ack, Batch, Condition, Draft, Event, Notice, Published, SubscriptionSpec, SubscriptionState, Topic,
-    TopicTerms,
-};
+use hob_wire::{Condition, Draft, Event, Notice, Published, Topic, TopicTerms};
 use tokio::sync::watch;
 
 use crate::clocks::Clocks;
@@ -24,10 +21,10 @@ use crate::parts::keeper::{self, Keeper};
 use crate::positions::{Positions, tag_of};
 use crate::publish::{Order, OrderedEvent, Writer};
 use crate::read::Reader;
-use crate::subscriptions::{Subscriptions, describe};
+use crate::subscriptions::Subscriptions;
 use crate::tail::Tail;
 use crate::topics::Topics;
-use crate::{Error, EventPage, Filter, Publisher, Pull, Put, SubscriptionKey};
+use crate::{Error, EventPage, Filter, Publisher, Put};
 
 /// How often the wall clock ticks.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) topics: Topics,
     pub(crate) writer: Writer,
-    subscriptions: Subscriptions,
+    pub(crate) subscriptions: Subscriptions,
     conditions: Conditions,
 }
 
@@ -64,7 +61,7 @@ impl Bus {
             rebuild(log.as_ref(), store.kv.as_ref(), &store.index, Limits::default(), clock.now()).await?;
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
         let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;
-        let subscriptions = Subscriptions::load(Arc::clone(&store.kv), positions.head()).await?;
+        let subscriptions = Subscriptions::load(Arc::clone(&store.kv), &positions).await?;
         let writer = Writer::start(Arc::clone(&log), index, Arc::clone(&positions), Arc::clone(&clocks));
         let (clock_wanted, closed, keeper) = (Arc::default(), watch::Sender::new(false), Default::default());
         let inner = Inner {
@@ -91,7 +88,7 @@ impl Bus {
     /// to 200 ms of acknowledgements are handed out again.
     pub async fn close(&self) {
         self.inner.closed.send_replace(true);
-        if let Some((count, error)) = self.inner.subscriptions.save().await {
+        if let Some((count, error)) = self.inner.subscriptions.save(self.inner.clocks.wall.now()).await {
             tracing::error!(%error, count, "failed to write cursors; what they acknowledge is handed out again");
         }
     }
@@ -256,81 +253,6 @@ impl Bus {
             }
         }
     }
-
-    /// Makes a subscription, or changes what it asks for; its cursor stays where it is. Safe to repeat. A topic that
-    /// is not declared (yet) is taken; the subscription then says so in its `stall_reason`.
-    pub async fn put_subscription(
-        &self,
-        key: &SubscriptionKey,
-        spec: SubscriptionSpec,
-    ) -> Result<Put<SubscriptionState>, Error> {
-        let inner = &self.inner;
-        inner.check_open()?;
-        let now = inner.clocks.wall.now();
-        let put = inner.subscriptions.put(key, spec, &inner.reader(), &inner.topics, now).await?;
-        let value = describe(&put.value, &inner.reader(), &inner.topics, now).await?;
-        Ok(Put { value, created: put.created })
-    }
-
-    /// The subscriptions of a scope by service and name.
-    pub async fn subscriptions(&self, scope: &Scope) -> Result<Vec<SubscriptionState>, Error> {
-        let mut states = Vec::new();
-        for subscription in self.inner.subscriptions.all() {
-            if subscription.key.scope == *scope {
-                let now = self.inner.clocks.wall.now();
-                states.push(describe(&subscription, &self.inner.reader(), &self.inner.topics, now).await?);
-            }
-        }
-        Ok(states)
-    }
-
-    /// A subscription, or [`Error::SubscriptionUnknown`].
-    pub async fn subscription(&self, key: &SubscriptionKey) -> Result<SubscriptionState, Error> {
-        let subscription = self.inner.subscriptions.get(key)?;
-        let now = self.inner.clocks.wall.now();
-        describe(&subscription, &self.inner.reader(), &self.inner.topics, now).await
-    }
-
-    /// Deletes a subscription with its cursor; ends its pulls and streams. [`Error::SubscriptionUnknown`] when there
-    /// is none.
-    pub async fn delete_subscription(&self, key: &SubscriptionKey) -> Result<(), Error> {
-        self.inner.check_open()?;
-        self.inner.subscriptions.delete(key).await
-    }
-
-    /// Hands out events under a lease: at most one lease of a subscription is alive at a time, others wait for it.
-    /// `None` when there was nothing within [`Pull::wait`]. What is not acknowledged when the lease ends is handed
-    /// out again, in the order of the log for each entity.
-    pub async fn lease(&self, key: &SubscriptionKey, pull: Pull) -> Result<Option<Batch>, Error> {
-        self.inner.check_open()?;
-        let subscription = self.inner.subscriptions.get(key)?;
-        let mut closed = self.inner.closed.subscribe();
-        let reader = self.inner.reader();
-        tokio::select! {
-            leased = subscription.lease(&reader, &self.inner.clocks.wall, pull) => leased,
-            _ = closed.wait_for(|is_closed| *is_closed) => Err(Error::Closed),
-        }
-    }
-
-    /// Takes an acknowledgement, whole or not at all. A reader of [`Bus::stream`] acknowledges with the lease
-    /// `stream` and `upto`.
-    pub async fn ack(&self, key: &SubscriptionKey, ack: Ack) -> Result<(), Error> {
-        self.inner.check_open()?;
-        let subscription = self.inner.subscriptions.get(key)?;
-        subscription.ack(ack, self.inner.positions.head(), self.inner.clocks.wall.now()).await
-    }
-
-    /// A live stream of what the subscription asks for, after a sequence, or after its cursor. Does not move the
-    /// cursor.
-    pub async fn stream(&self, key: &SubscriptionKey, after: Option<u64>) -> Result<Tail, Error> {
-        let subscription = self.inner.subscriptions.get(key)?;
-        let body = subscription.body.lock().await;
-        let types = body.row.types.clone();
-        let filter = Filter { types, ..Filter::topics(key.scope.clone(), body.row.topics.clone()) };
-        let after = after.unwrap_or(body.state.done);
-        drop(body);
-        Ok(self.tail(filter, after).of(subscription))
-    }
 }
 
 impl Inner {
@@ -338,7 +260,7 @@ impl Inner {
         Reader { log: &self.events, positions: &self.positions }
     }
 
-    fn check_open(&self) -> Result<(), Error> {
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
         if *self.closed.borrow() { Err(Error::Closed) } else { Ok(()) }
     }
 
@@ -373,7 +295,7 @@ async fn save_cursors(inner: Weak<Inner>) {
     loop {
         every.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        let failed = inner.subscriptions.save().await;
+        let failed = inner.subscriptions.save(inner.clocks.wall.now()).await;
         if let Some((count, error)) = failed.as_ref().filter(|_| !is_failing) {
             tracing::error!(%error, count, "failed to write cursors; they are kept in memory and tried again");
         }

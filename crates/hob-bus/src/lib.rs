@@ -18,6 +18,7 @@ mod index;
 mod publish;
 mod topics;
 
+mod bells;
 mod clocks;
 mod conditions;
 mod entities;

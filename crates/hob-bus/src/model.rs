@@ -32,8 +32,16 @@ pub mod limits {
     pub const LEASE_DEFAULT: Duration = Duration::from_secs(30);
     /// Longest delay of a nack.
     pub const NACK_DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
-    /// Events of a subscription beyond its cursor that are known by acknowledgement, lease or delay at one time.
-    pub const WINDOW_EVENTS_MAX: usize = 4_096;
+    /// Events of a subscription that are pending at one time: looked at, and not done.
+    pub const PENDING_MAX: usize = 65_536;
+    /// Entities of a subscription that wait for another attempt after a failure; at the limit it looks no further.
+    pub const PARKED_MAX: usize = 10_000;
+    /// Leases of a subscription that are alive at one time; at the limit pullers wait.
+    pub const LEASES_MAX: usize = 64;
+    /// Dead letters of a subscription; at the limit an event that fails for good holds back its entity instead.
+    pub const LETTERS_MAX: usize = 10_000;
+    /// Entities of a snapshot that are on their way at one time, and one page more.
+    pub const SNAPSHOT_PENDING_MAX: usize = 1_000;
     /// How often a live stream says that it is alive.
     pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
     /// How often moved cursors are written.

@@ -10,6 +10,7 @@ use hob_store::Tag;
 use tokio::sync::watch;
 
 use crate::Error;
+use crate::bells::Bells;
 use crate::model::platform_scope;
 use crate::rows::{put_varint, take_varint};
 
@@ -53,15 +54,17 @@ struct Standing {
 pub(crate) struct Positions {
     places: RwLock<HashMap<Tag, Place>>,
     head: watch::Sender<u64>,
+    pub(crate) bells: Bells,
 }
 
 impl Positions {
     pub(crate) fn new() -> Self {
-        Self { places: RwLock::default(), head: watch::Sender::new(0) }
+        Self { places: RwLock::default(), head: watch::Sender::new(0), bells: Bells::default() }
     }
 
     /// Takes in durable events, in order of their sequences. A tag that is no topic's is left out.
-    pub(crate) fn add<'a>(&self, events: impl IntoIterator<Item = (&'a Tag, u64, Timestamp)>) {
+    pub(crate) fn add<'a>(&self, events: impl IntoIterator<Item = (&'a Tag, u64, Timestamp)> + Clone) {
+        self.bells.touch(events.clone().into_iter().map(|(tag, ..)| tag));
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
         for (tag, sequence, time) in events {
             if !places.contains_key(tag) {
@@ -86,6 +89,7 @@ impl Positions {
             *known = head.max(*known);
             is_newer
         });
+        self.bells.ring();
     }
 
     pub(crate) fn head(&self) -> u64 {

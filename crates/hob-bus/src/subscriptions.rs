@@ -1,27 +1,30 @@
 //! All subscriptions: a key for what each asks for, a key for its cursor, and how each is doing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hob_core::{Id, Timestamp, nearest};
 use hob_store::{Expected, Kv};
-use hob_wire::{CursorAt, DeliverySpec, SubscriptionSpec, SubscriptionState, TopicKind, sequence_text};
+use hob_wire::{CursorAt, SubscriptionSpec, TopicKind, sequence_text};
 use tokio::sync::Mutex;
 
+use crate::filter::Filters;
 use crate::model::limits::{SUBSCRIPTION_TOPICS_MAX, SUBSCRIPTION_TYPES_MAX, SUBSCRIPTIONS_PER_SERVICE_MAX};
-use crate::positions::tags_for;
+use crate::positions::{Positions, tags_for};
 use crate::read::Reader;
-use crate::rows::{CursorRow, ROW_VERSION, SubscriptionRow, decode_json, encode_json};
-use crate::step::State;
-use crate::subscription::Subscription;
+use crate::rows::{CursorRow, LetterRow, ROW_VERSION, SubscriptionRow, decode_json, encode_json};
+use crate::step::{State, Terms};
+use crate::subscription::{Subscription, Unsaved};
 use crate::topics::Topics;
 use crate::{Error, Put, SubscriptionKey};
 
+mod handle;
+
 const PREFIX: &str = "subscriptions/";
 const CURSORS: &str = "cursors/";
+const LETTERS: &str = "dead-letters/";
 /// Letters of a type that a subscription names.
 const TYPE_LENGTH_MAX: usize = 128;
 /// Cursors that are written at the same time.
@@ -33,35 +36,43 @@ pub(crate) struct Subscriptions {
     known: RwLock<BTreeMap<SubscriptionKey, Arc<Subscription>>>,
     /// One change of the list at a time.
     changing: Mutex<()>,
+    unsaved: Arc<Unsaved>,
 }
 
 impl Subscriptions {
-    /// Reads what is stored. A cursor ahead of `head` is brought back to it: nothing may be skipped.
-    pub(crate) async fn load(kv: Arc<dyn Kv>, head: u64) -> Result<Self, Error> {
+    /// Reads what is stored. A cursor ahead of the head is brought back to it: nothing may be skipped.
+    pub(crate) async fn load(kv: Arc<dyn Kv>, positions: &Positions) -> Result<Self, Error> {
+        let unsaved: Arc<Unsaved> = Arc::default();
         let mut cursors = HashMap::new();
         for entry in kv.list(CURSORS).await?.entries {
             let row: CursorRow = decode_json(&entry.key, &entry.value)?;
             cursors.insert(entry.key, row);
         }
+        let mut letters = load_letters(kv.as_ref()).await?;
         let mut known = BTreeMap::new();
         for entry in kv.list(PREFIX).await?.entries {
             let key = parse_key(&entry.key)?;
             let row: SubscriptionRow = decode_json(&entry.key, &entry.value)?;
+            let filters = compile(&key, &row.filters)?;
             let cursor = cursors.remove(&cursor_key(&key)).filter(|cursor| cursor.of == row.id);
-            let (mut done, acked) =
-                cursor.map_or((row.start, Vec::new()), |cursor| (cursor.done, cursor.acked));
-            if done > head {
-                tracing::error!(subscription = %key, cursor = done, head, "a cursor was ahead of the log and goes back");
-                done = head;
-            }
-            let state = State::resume(done, acked.into_iter().filter(|sequence| *sequence <= head));
-            known.insert(key.clone(), Arc::new(Subscription::new(key, row, state)));
+            let own = letters.remove(&letter_prefix(&key)).unwrap_or_default();
+            let own = own.into_iter().filter(|(_, letter)| letter.of == row.id);
+            let state = resume(&key, &row, cursor, positions.head())?;
+            let state = state.with_letters(own.map(|(sequence, _)| sequence));
+            let subscription = Arc::new(Subscription::new(key.clone(), row, filters, state, &unsaved));
+            subscription.listen(positions).await;
+            known.insert(key, subscription);
         }
         // What a deletion left behind when it was interrupted.
         for orphan in cursors.into_keys() {
             kv.delete(&orphan, Expected::Any).await?;
         }
-        Ok(Self { kv, known: RwLock::new(known), changing: Mutex::default() })
+        for (prefix, letters) in letters {
+            for (sequence, _) in letters {
+                kv.delete(&format!("{prefix}{}", sequence_text(sequence)), Expected::Any).await?;
+            }
+        }
+        Ok(Self { kv, known: RwLock::new(known), changing: Mutex::default(), unsaved })
     }
 
     pub(crate) fn get(&self, key: &SubscriptionKey) -> Result<Arc<Subscription>, Error> {
@@ -87,14 +98,15 @@ impl Subscriptions {
         now: Timestamp,
     ) -> Result<Put<Arc<Subscription>>, Error> {
         check(key, &mut spec, topics)?;
+        let filters = compile(key, &spec.filters)?;
         let _changing = self.changing.lock().await;
         let known = self.read().get(key).cloned();
         if let Some(subscription) = known {
             let mut body = subscription.body.lock().await;
-            if body.row.topics != spec.topics || body.row.types != spec.types {
-                let row = SubscriptionRow { topics: spec.topics, types: spec.types, ..body.row.clone() };
+            let row = respecified(&body.row, spec);
+            if body.row != row {
                 self.write_row(key, &row).await?;
-                subscription.respecify(&mut body, row, now);
+                subscription.respecify(&mut body, row, filters, reader.positions, now);
             }
             drop(body);
             return Ok(Put { value: subscription, created: false });
@@ -112,11 +124,18 @@ impl Subscriptions {
             CursorAt::End => reader.positions.head(),
             CursorAt::Start => reader.log.oldest().saturating_sub(1),
         };
-        let (id, topics, types) = (Id::generate(now), spec.topics, spec.types);
-        let forgone = reader.forgone(&tags_for(&key.scope, &topics));
-        let row = SubscriptionRow { version: ROW_VERSION, id, topics, types, start, forgone };
+        let id = Id::generate(now);
+        let row = SubscriptionRow {
+            version: ROW_VERSION,
+            id,
+            start,
+            forgone: reader.forgone(&tags_for(&key.scope, &spec.topics)),
+            ..respecified(&SubscriptionRow::default(), spec)
+        };
         self.write_row(key, &row).await?;
-        let subscription = Arc::new(Subscription::new(key.clone(), row, State::resume(start, [])));
+        let state = State::begin(start, Terms::from(&row.delivery));
+        let subscription = Arc::new(Subscription::new(key.clone(), row, filters, state, &self.unsaved));
+        subscription.listen(reader.positions).await;
         self.write().insert(key.clone(), Arc::clone(&subscription));
         Ok(Put { value: subscription, created: true })
     }
@@ -125,19 +144,22 @@ impl Subscriptions {
         let _changing = self.changing.lock().await;
         let subscription = self.get(key)?;
         // Held to the end, so that the cursor is not written once more.
-        let _body = subscription.body.lock().await;
+        let _saving = subscription.saving.lock().await;
         self.kv.delete(&spec_key(key), Expected::Any).await?;
         subscription.end();
         self.write().remove(key);
         self.kv.delete(&cursor_key(key), Expected::Any).await?;
+        for letter in self.kv.list(&letter_prefix(key)).await?.entries {
+            self.kv.delete(&letter.key, Expected::Any).await?;
+        }
         Ok(())
     }
 
     /// Writes the cursors that have moved; says how many could not be written, and why the first could not.
-    pub(crate) async fn save(&self) -> Option<(usize, Error)> {
-        let saves = self.all().into_iter().map(|subscription| async move {
-            subscription.save(self.kv.as_ref(), &cursor_key(&subscription.key)).await
-        });
+    pub(crate) async fn save(&self, now: Timestamp) -> Option<(usize, Error)> {
+        let unsaved: Vec<_> = self.unsaved.take().iter().filter_map(|key| self.get(key).ok()).collect();
+        let saves =
+            unsaved.into_iter().map(async |subscription| subscription.save(self.kv.as_ref(), now).await);
         let outcomes: Vec<_> = stream::iter(saves).buffer_unordered(SAVES_MAX).collect().await;
         let mut errors = outcomes.into_iter().filter_map(Result::err);
         let first = errors.next()?;
@@ -196,8 +218,59 @@ fn spec_key(key: &SubscriptionKey) -> String {
     format!("{PREFIX}{key}")
 }
 
-fn cursor_key(key: &SubscriptionKey) -> String {
+pub(crate) fn cursor_key(key: &SubscriptionKey) -> String {
     format!("{CURSORS}{key}")
+}
+
+fn letter_prefix(key: &SubscriptionKey) -> String {
+    format!("{LETTERS}{key}/")
+}
+
+pub(crate) fn letter_key(key: &SubscriptionKey, sequence: u64) -> String {
+    format!("{LETTERS}{key}/{}", sequence_text(sequence))
+}
+
+/// Dead letters by the prefix of their subscription.
+async fn load_letters(kv: &dyn Kv) -> Result<HashMap<String, Vec<(u64, LetterRow)>>, Error> {
+    let mut letters: HashMap<String, Vec<_>> = HashMap::new();
+    for entry in kv.list(LETTERS).await?.entries {
+        let row: LetterRow = decode_json(&entry.key, &entry.value)?;
+        let place = entry.key.rfind('/').map_or(0, |slash| slash + 1);
+        let (prefix, sequence) = entry.key.split_at(place);
+        let Ok(sequence) = sequence.parse() else { continue };
+        letters.entry(prefix.to_owned()).or_default().push((sequence, row));
+    }
+    Ok(letters)
+}
+
+/// How a subscription goes on after a restart.
+fn resume(
+    key: &SubscriptionKey,
+    row: &SubscriptionRow,
+    cursor: Option<CursorRow>,
+    head: u64,
+) -> Result<State, Error> {
+    let terms = Terms::from(&row.delivery);
+    let Some(cursor) = cursor else { return Ok(State::begin(row.start.min(head), terms)) };
+    let mut looked = cursor.looked.max(cursor.done);
+    if looked > head {
+        tracing::error!(subscription = %key, cursor = looked, head, "a cursor was ahead of the log and goes back");
+        looked = head;
+    }
+    let unclear =
+        || Error::Row { what: cursor_key(key), problem: "what is pending cannot be read".to_owned() };
+    let pending = cursor.pending().ok_or_else(unclear)?;
+    Ok(State::resume(looked, terms, pending))
+}
+
+fn compile(key: &SubscriptionKey, filters: &[hob_wire::FilterSpec]) -> Result<Filters, Error> {
+    Filters::compile(filters).map_err(|flaw| Error::BadFilter { name: key.name.clone(), flaw })
+}
+
+/// The same subscription, asking for something else.
+fn respecified(row: &SubscriptionRow, spec: SubscriptionSpec) -> SubscriptionRow {
+    let SubscriptionSpec { topics, types, filters, sink, delivery, from: _ } = spec;
+    SubscriptionRow { topics, types, filters, sink, delivery, ..row.clone() }
 }
 
 fn parse_key(key: &str) -> Result<SubscriptionKey, Error> {
@@ -213,49 +286,5 @@ fn parse_key(key: &str) -> Result<SubscriptionKey, Error> {
     parse().ok_or_else(|| Error::Row {
         what: key.to_owned(),
         problem: "its name is no subscription's".to_owned(),
-    })
-}
-
-/// How a subscription is doing, to the last detail that can be had by one bounded look into the log.
-pub(crate) async fn describe(
-    subscription: &Subscription,
-    reader: &Reader<'_>,
-    topics: &Topics,
-    now: Timestamp,
-) -> Result<SubscriptionState, Error> {
-    let key = &subscription.key;
-    let body = subscription.body.lock().await;
-    let lag = crate::lag::measure(&body, reader).await?;
-    let is_leased = body.state.leased_until(now).is_some();
-    let streams = subscription.streams.load(Ordering::Relaxed);
-    let stall = crate::lag::stall_reason(key, &body, reader, topics, &lag, streams, now);
-    Ok(SubscriptionState {
-        name: key.name.clone(),
-        service: key.service.clone(),
-        environment: key.scope.environment.clone(),
-        tenant: key.scope.tenant.clone(),
-        topics: body.row.topics.clone(),
-        types: body.row.types.clone(),
-        filters: Vec::new(),
-        sink: None,
-        delivery: DeliverySpec::default(),
-        paused_until: None,
-        oldest: lag.oldest,
-        parked_keys: 0,
-        dead_letters: 0,
-        delivered: 0,
-        failed: 0,
-        last_error: None,
-        next_attempt: body.state.due(now),
-        breaker: None,
-        stall: None,
-        secret: None,
-        state: if is_leased { "leased" } else { "active" }.to_owned(),
-        cursor: sequence_text(body.state.done),
-        lag_events: lag.events,
-        lag_seconds: lag.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()),
-        in_flight: if is_leased { body.state.in_flight() as u64 } else { 0 },
-        streams,
-        stall_reason: stall,
     })
 }
