@@ -1,32 +1,41 @@
 //! The RESN cache: keeps what was read from hrefs for as long as no event says that it changed.
 //!
 //! [`step`] decides, this module acts: it follows the events, fetches, and lets one fetch of a representation serve all
-//! who wait for it. While events flow, a hit asks nobody; when they stop for [`step::LIVE_FOR`], every read falls back to
-//! `max-age` and revalidation by ETag (RFC 9111), so that staleness is bounded whatever happens to the bus.
+//! who wait for it. While events flow, a hit asks nobody, also when the answer said `no-cache`: the events are the asking.
+//! When they stop for [`CacheOptions::live_for`], every read falls back to `max-age` and revalidation (RFC 9111), so that
+//! staleness is bounded whatever happens to the bus. What says `no-store` or `Vary: *` is never kept.
 //! The store is our own and not a cache library's, because an href that is being fetched must not be forgotten: its
 //! generation is what tells that the fetch began before an event.
 
 mod figures;
 mod flight;
+mod policy;
 mod recency;
+mod report;
 mod step;
+mod variant;
+mod written;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hob_wire::SubscriptionSpec;
-use http::{StatusCode, header};
+use hob_core::Clock;
+use hob_wire::{Event, SubscriptionSpec};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 pub use figures::Figures;
 
+use crate::Statsd;
 use crate::client::{Client, Error, Request, Response};
 use crate::events::{Message, Stream};
 use flight::Flights;
-use step::{Answer, Look, State, Stored, Ticket, Verdict};
+use policy::Policy;
+use step::{Answer, Look, Served, State, Ticket, Told, Verdict};
+use variant::{Ask, Stored};
 
 /// Hrefs of one [`Cache::get_many`] that are fetched at the same time.
 const PARALLEL_FETCHES_MAX: usize = 16;
@@ -34,17 +43,31 @@ const PARALLEL_FETCHES_MAX: usize = 16;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long a fetch may take: a page made of many must not wait for one.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests for one read: the first, one after a pause, and one without conditions each.
+const FETCHES_MAX: usize = 4;
 
-/// How much a cache keeps.
+/// How much a cache keeps, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheOptions {
-    /// Bytes of all representations and what is known about them, at most.
+    /// Bytes of all representations and what is known about them, at most. One may take an eighth.
     pub bytes_max: usize,
+    /// How long after a heartbeat of the events what is kept counts as fresh.
+    pub live_for: Duration,
+    /// How long beyond its `max-age` a representation may stand in for an owner that does not answer, when its own
+    /// `stale-if-error` does not say.
+    pub stale_for: Duration,
+    /// How old it may be for that while events flow and have outdated it. Zero: readers then get the owner's failure.
+    pub outdated_for: Duration,
 }
 
 impl Default for CacheOptions {
     fn default() -> Self {
-        Self { bytes_max: 32 * 1024 * 1024 }
+        Self {
+            bytes_max: 32 * 1024 * 1024,
+            live_for: Duration::from_secs(10),
+            stale_for: Duration::from_secs(300),
+            outdated_for: Duration::ZERO,
+        }
     }
 }
 
@@ -69,6 +92,10 @@ pub struct Cached {
     pub status: StatusCode,
     /// Its ETag.
     pub etag: Option<String>,
+    /// Its media type, as its owner wrote it.
+    pub media_type: Option<String>,
+    /// How old it is.
+    pub age: Duration,
     /// Its body.
     pub body: Bytes,
     /// Where it came from.
@@ -87,7 +114,7 @@ impl Cached {
     /// When the entity does not exist, or its body is something else.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
         if !self.status.is_success() {
-            return Err(Error::Status { subject: self.subject(), status: self.status, problem: None });
+            return Err(Error::status_of(self.subject(), self.status));
         }
         serde_json::from_slice(&self.body).map_err(|source| Error::Decode { subject: self.subject(), source })
     }
@@ -96,13 +123,13 @@ impl Cached {
         format!("GET {}", self.href)
     }
 
-    fn new(href: &str, stored: &Stored, source: Source) -> Self {
-        let Stored { status, etag, body } = stored.clone();
-        Self { href: href.to_owned(), status, etag, body, source }
+    fn new(href: &str, served: &Served) -> Self {
+        let Stored { status, etag, media_type, body, .. } = (*served.stored).clone();
+        Self { href: href.to_owned(), status, etag, media_type, age: served.age, body, source: served.source }
     }
 }
 
-/// A cache of what other services' hrefs return. Clones share it.
+/// A cache of what other services' hrefs return, read through one client and so with one token. Clones share it.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 
@@ -111,6 +138,7 @@ struct Inner {
     state: Mutex<State>,
     flights: Flights,
     started: Instant,
+    clock: Clock,
     follower: OnceLock<AbortHandle>,
 }
 
@@ -127,9 +155,10 @@ impl Cache {
     pub fn new(client: &Client, options: CacheOptions) -> Self {
         Self(Arc::new(Inner {
             client: client.clone(),
-            state: Mutex::new(State::new(options.bytes_max)),
+            state: Mutex::new(State::new(options)),
             flights: Flights::default(),
             started: Instant::now(),
+            clock: Clock::system(),
             follower: OnceLock::new(),
         }))
     }
@@ -162,7 +191,12 @@ impl Cache {
 
     /// What the cache has done so far, and how much it holds.
     pub fn figures(&self) -> Figures {
-        self.0.state().figures()
+        self.0.state().figures(self.0.now())
+    }
+
+    /// Sends the figures as metrics every second, named `<name>.hits` and so on, for as long as the cache lives.
+    pub fn report(&self, statsd: &Statsd, name: &str) {
+        tokio::spawn(report::run(Arc::downgrade(&self.0), statsd.clone(), name.to_owned()));
     }
 
     /// The entity at `href`, as JSON with links.
@@ -178,12 +212,25 @@ impl Cache {
     /// # Errors
     /// As [`Cache::get`].
     pub async fn get_as(&self, href: &str, accept: &str) -> Result<Cached, Error> {
-        let asked = self.0.now();
-        if let Some(cached) = self.0.hit(href, accept, asked) {
-            return Ok(cached);
+        self.read(Request::get(href).header(header::ACCEPT, accept).timeout(FETCH_TIMEOUT)).await
+    }
+
+    /// What a `GET` with headers of its own returns. What was fetched with `Authorization` or `Cookie` is served to
+    /// requests that carry the same ones alone; other headers matter when the answer's `Vary` names them.
+    ///
+    /// # Errors
+    /// As [`Cache::get`], and when it is no plain `GET`: one without a body and conditions of its own.
+    pub async fn read(&self, request: Request) -> Result<Cached, Error> {
+        if let Some(reason) = not_plain(&request) {
+            return Err(Error::Request { subject: request.subject(), reason: reason.to_owned() });
         }
-        let _turn = self.0.flights.turn(href, accept).await;
-        self.0.read(href, accept, asked).await
+        let ask = Ask::new(request.target(), request.headers());
+        let asked = self.0.now();
+        if let Some(served) = self.0.state().hit(&ask, asked, asked) {
+            return Ok(Cached::new(ask.href, &served));
+        }
+        let _turn = self.0.flights.turn(ask.href, &ask.name()).await;
+        self.0.read(&request, &ask, asked).await
     }
 
     /// The entities at `hrefs`, in their order, a bounded number fetched at the same time.
@@ -192,23 +239,20 @@ impl Cache {
         futures_util::stream::iter(reads).buffered(PARALLEL_FETCHES_MAX).collect().await
     }
 
-    /// Sends a request that changes something: what is kept of its target, and of what its answer names, is read anew.
+    /// Sends a request. When it may have changed something, what is kept of its target, and of what its answer names, is
+    /// read anew.
     ///
     /// # Errors
     /// As [`Client::send`].
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        let target = request.target().to_owned();
+        let target = (!request.method().is_safe()).then(|| request.target().to_owned());
         let outcome = self.0.client.send(request).await;
-        let mut state = self.0.state();
-        state.wrote(&target);
-        if let Ok(answer) = &outcome {
-            for name in [header::LOCATION, header::CONTENT_LOCATION] {
-                if let Some(href) = answer.header(name) {
-                    state.wrote(href);
-                }
+        if let Some(target) = target {
+            let mut state = self.0.state();
+            for href in written::hrefs(&target, outcome.as_ref().ok().map(|answer| &answer.headers)) {
+                state.wrote(&href);
             }
         }
-        drop(state);
         outcome
     }
 }
@@ -230,66 +274,90 @@ impl Inner {
             Message::Connected { resumed: true } => {}
             Message::Connected { resumed: false } => state.reset(),
             Message::Heartbeat { .. } => state.heartbeat(now),
-            Message::Event(event) => {
-                if let (Some(href), Some(change)) = (&event.subject, event.change()) {
-                    state.event(href, change, event.entityseq, event.entitytag.as_deref());
-                }
-            }
+            Message::Event(event) => self.told(&mut state, event, now),
         }
     }
 
-    fn hit(&self, href: &str, accept: &str, asked: Duration) -> Option<Cached> {
-        self.state()
-            .hit(href, accept, self.now(), asked)
-            .map(|stored| Cached::new(href, &stored, Source::Hit))
+    fn told(&self, state: &mut State, event: &Event, now: Duration) {
+        let (Some(href), Some(change)) = (&event.subject, event.change()) else { return };
+        let lag = self.clock.now().since(event.recordedtime);
+        let (position, tag) = (event.position(), event.entitytag.as_deref());
+        state.event(Told { href, change, position, tag, lag: Some(lag) }, now);
     }
 
-    async fn read(&self, href: &str, accept: &str, asked: Duration) -> Result<Cached, Error> {
-        let look = self.state().look(href, accept, self.now(), asked);
+    async fn read(&self, request: &Request, ask: &Ask<'_>, asked: Duration) -> Result<Cached, Error> {
+        let look = self.state().look(ask, self.now(), asked);
         let mut ticket = match look {
-            Look::Fresh(stored) => return Ok(Cached::new(href, &stored, Source::Hit)),
+            Look::Fresh(served) => return Ok(Cached::new(ask.href, &served)),
             Look::Fetch(ticket) => ticket,
         };
-        loop {
-            let pin = Pin { inner: self, href };
-            let outcome = self.fetch(href, accept, &ticket).await;
-            match self.judge(href, accept, &ticket, outcome)? {
-                Verdict::Serve(stored, source) => return Ok(Cached::new(href, &stored, source)),
-                Verdict::AskAgain => {
+        let _pin = Pin { inner: self, href: ask.href };
+        for _ in 0..FETCHES_MAX {
+            let outcome = self.fetch(request, &ticket).await;
+            ticket = match self.judge(ask, ticket, outcome)? {
+                Verdict::Serve(served) => return Ok(Cached::new(ask.href, &served)),
+                Verdict::AskAnew(ticket) => ticket,
+                Verdict::AskLater(ticket) => {
                     tokio::time::sleep(ASK_AGAIN_AFTER).await;
-                    ticket = self.state().again(href, ticket, self.now());
+                    ticket
                 }
-            }
-            drop(pin);
+            };
+            ticket = self.state().again(ask.href, ticket, self.now());
         }
+        let reason = "its owner answers 304 to a request without conditions".to_owned();
+        Err(Error::Request { subject: request.subject(), reason })
     }
 
     fn judge(
         &self,
-        href: &str,
-        accept: &str,
-        ticket: &Ticket,
+        ask: &Ask<'_>,
+        ticket: Ticket,
         outcome: Result<Response, Error>,
     ) -> Result<Verdict, Error> {
         let now = self.now();
         match outcome {
-            Ok(response) => Ok(self.state().answered(href, accept, ticket, answer(response), now)),
+            Ok(response) => {
+                let answer = self.answer(&response);
+                Ok(self.state().answered(ask, ticket, answer, now))
+            }
             Err(error) if error.may_pass() => {
-                let stale = self.state().stale(href, accept, now);
-                stale.map(|stored| Verdict::Serve(stored, Source::Stale)).ok_or(error)
+                let stale = self.state().stale(ask, now);
+                stale.map(Verdict::Serve).ok_or(error)
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn fetch(&self, href: &str, accept: &str, ticket: &Ticket) -> Result<Response, Error> {
-        let mut request = Request::get(href).header(header::ACCEPT, accept).timeout(FETCH_TIMEOUT);
+    async fn fetch(&self, request: &Request, ticket: &Ticket) -> Result<Response, Error> {
+        let mut request = request.clone();
         if let Some(etag) = &ticket.etag {
             request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        if let Some(modified) = &ticket.modified {
+            request = request.header(header::IF_MODIFIED_SINCE, modified);
         }
         let answer = self.client.send(request).await?;
         let kept = answer.status == StatusCode::NOT_FOUND || answer.status == StatusCode::GONE;
         if kept { Ok(answer) } else { answer.success() }
+    }
+
+    fn answer(&self, response: &Response) -> Answer {
+        let policy = Policy::of(response.status, &response.headers, self.clock.now());
+        let header = |name| response.header(name).map(str::to_owned);
+        // A buffer that grew while it was read may hold much more than the body.
+        let body =
+            if policy.may_store { Bytes::copy_from_slice(&response.body) } else { response.body.clone() };
+        Answer {
+            not_modified: response.status == StatusCode::NOT_MODIFIED,
+            policy,
+            stored: Stored {
+                status: response.status,
+                etag: header(header::ETAG),
+                modified: header(header::LAST_MODIFIED),
+                media_type: header(header::CONTENT_TYPE),
+                body,
+            },
+        }
     }
 }
 
@@ -305,18 +373,22 @@ impl Drop for Pin<'_> {
     }
 }
 
-fn answer(response: Response) -> Answer {
-    let directives = response.header(header::CACHE_CONTROL).unwrap_or("").to_ascii_lowercase();
-    let directive = |name: &str| directives.split(',').map(str::trim).any(|found| found == name);
-    let seconds = directives.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
-    Answer {
-        not_modified: response.status == StatusCode::NOT_MODIFIED,
-        may_store: !directive("no-store"),
-        max_age: seconds.filter(|_| !directive("no-cache")).map(Duration::from_secs),
-        stored: Stored {
-            status: response.status,
-            etag: response.etag().map(str::to_owned),
-            body: response.body,
-        },
+/// Why a request cannot be answered from memory.
+fn not_plain(request: &Request) -> Option<&'static str> {
+    const OWN_CONDITIONS: [header::HeaderName; 6] = [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ];
+    let headers: &HeaderMap = request.headers();
+    if request.method() != Method::GET || !request.body().is_empty() {
+        Some("only a GET without a body is read through the cache; use Cache::send")
+    } else if OWN_CONDITIONS.iter().any(|name| headers.contains_key(name)) {
+        Some("the cache makes its own conditions; use Client::send")
+    } else {
+        None
     }
 }

@@ -1,7 +1,11 @@
 //! Which href was used longest ago.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::size_of;
 use std::sync::Arc;
+
+/// Bytes that the order keeps of one href, beside its text.
+pub(super) const BYTES_EACH: usize = 2 * (size_of::<(u64, Arc<str>)>() + size_of::<(Arc<str>, u64)>());
 
 /// The hrefs in the order of their last use.
 #[derive(Debug, Default)]
@@ -12,19 +16,22 @@ pub(super) struct Recency {
 }
 
 impl Recency {
-    /// Makes `href` the one used last.
-    pub(super) fn touch(&mut self, href: &str) {
-        let name = match self.last_use.get_key_value(href) {
-            Some((name, used)) => {
-                let name = Arc::clone(name);
-                self.by_use.remove(used);
-                name
-            }
-            None => Arc::from(href),
-        };
+    /// Takes in `href`, as the one used last.
+    pub(super) fn insert(&mut self, href: &Arc<str>) {
         self.next += 1;
-        self.by_use.insert(self.next, Arc::clone(&name));
-        self.last_use.insert(name, self.next);
+        if let Some(used) = self.last_use.insert(Arc::clone(href), self.next) {
+            self.by_use.remove(&used);
+        }
+        self.by_use.insert(self.next, Arc::clone(href));
+    }
+
+    /// Makes `href` the one used last, when it is known.
+    pub(super) fn touch(&mut self, href: &str) {
+        let Some(used) = self.last_use.get_mut(href) else { return };
+        let Some(name) = self.by_use.remove(used) else { return };
+        self.next += 1;
+        *used = self.next;
+        self.by_use.insert(self.next, name);
     }
 
     /// Forgets `href`.

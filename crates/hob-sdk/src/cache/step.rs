@@ -2,42 +2,36 @@
 //!
 //! Each href has a generation, which every event and every write of our own raises. Each representation is kept with the
 //! generation that was current before its fetch began, so that whatever changed during the fetch makes it outdated, in
-//! every variant. An epoch plays the same part for all hrefs at once, when events may have been missed. Times are counted
-//! from when the cache was made.
+//! every variant. Events are ordered by their place in the log and not by `entityseq`: several topics may tell of one
+//! entity, and each counts by itself. An epoch plays the part of the generation for all hrefs at once, when events may
+//! have been missed. Times are counted from when the cache was made.
 
 use std::collections::HashMap;
+use std::mem::size_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hob_wire::EventChange;
 use http::StatusCode;
 
-use super::Source;
-use super::figures::Figures;
-use super::recency::Recency;
+use super::figures::{Figures, Recent};
+use super::policy::Policy;
+use super::recency::{self, Recency};
+use super::variant::{Ask, Stored, Variant, is_same_tag};
+use super::{CacheOptions, Source};
 
-/// How long after a heartbeat what is kept counts as fresh.
-pub(super) const LIVE_FOR: Duration = Duration::from_secs(10);
-/// How long after its fetch a representation may stand in for an owner that does not answer.
-const STALE_FOR: Duration = Duration::from_secs(300);
-/// Bytes that an href and each of its representations cost beside their texts, roughly.
-const OVERHEAD_BYTES: usize = 256;
-
-/// What an owner answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) status: StatusCode,
-    pub(super) etag: Option<String>,
-    pub(super) body: Bytes,
-}
+/// Representations kept of one href; the one fetched longest ago makes room.
+const VARIANTS_MAX: usize = 16;
+/// The part of the limit that one representation may take: a larger one would drive out everything else.
+const SHARE_MAX: usize = 8;
+/// Bytes that an href costs beside its text: its place in a table that may be half empty, and in the order of use.
+const ENTITY_BYTES: usize = 2 * size_of::<(Arc<str>, Entity)>() + recency::BYTES_EACH + 16;
 
 /// An owner's answer and what may be done with it.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) not_modified: bool,
-    pub(super) may_store: bool,
-    pub(super) max_age: Option<Duration>,
+    pub(super) policy: Policy,
     pub(super) stored: Stored,
 }
 
@@ -50,73 +44,99 @@ pub(super) struct Ticket {
     is_second: bool,
     /// The tag to ask with.
     pub(super) etag: Option<String>,
+    /// The date to ask with.
+    pub(super) modified: Option<String>,
+}
+
+/// A representation for a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Served {
+    pub(super) stored: Arc<Stored>,
+    pub(super) source: Source,
+    /// How old it is by what its owner said, or how long ago an event said that the entity is gone.
+    pub(super) age: Duration,
 }
 
 /// What to do for a reader. A fetch pins the href until [`State::unpin`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    Fresh(Arc<Stored>),
+    Fresh(Served),
     Fetch(Ticket),
 }
 
 /// What to do with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Serve(Arc<Stored>, Source),
+    Serve(Served),
     /// An event said that the entity changed, and yet it looks as before: its owner may have published before it committed.
-    AskAgain,
+    AskLater(Ticket),
+    /// What the answer confirms is no longer here.
+    AskAnew(Ticket),
+}
+
+/// What an event says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    pub(super) href: &'a str,
+    pub(super) change: EventChange,
+    /// Its place in the event log.
+    pub(super) position: u64,
+    pub(super) tag: Option<&'a str>,
+    /// Since when Hob has had it.
+    pub(super) lag: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Entity {
     generation: u64,
-    /// The number, counted by the bus for this entity, of the newest event.
-    sequence: Option<u64>,
+    /// The place of the newest event that raised it.
+    position: u64,
+    /// The place of the newest event of all when it became known. Older ones may come again, and then tell nothing sure.
+    known_from: u64,
     /// The tag of the newest representation, when the newest event told it.
     told_tag: Option<String>,
-    is_gone: bool,
+    /// Since when an event has said that the entity is gone.
+    gone: Option<Duration>,
     /// The generation since our own last write. A tag that an event tells may be from before it, and must not make
     /// anything count as current that was fetched before it.
     written: u64,
     pins: u32,
-    variants: HashMap<String, Variant>,
-}
-
-#[derive(Debug)]
-struct Variant {
-    epoch: u64,
-    generation: u64,
-    begun: Duration,
-    ended: Duration,
-    max_age: Option<Duration>,
-    stored: Arc<Stored>,
+    variants: Vec<Variant>,
 }
 
 /// All that a cache knows.
 #[derive(Debug)]
 pub(super) struct State {
+    options: CacheOptions,
     epoch: u64,
     entities: HashMap<Arc<str>, Entity>,
     recency: Recency,
+    /// The place of the newest event of all.
+    position: u64,
     live_until: Duration,
     bytes: usize,
-    bytes_max: usize,
+    tombstones: u64,
     figures: Figures,
+    ages: Recent,
+    lags: Recent,
     gone: Arc<Stored>,
 }
 
 impl State {
-    pub(super) fn new(bytes_max: usize) -> Self {
-        let gone = Stored { status: StatusCode::GONE, etag: None, body: Bytes::new() };
+    pub(super) fn new(options: CacheOptions) -> Self {
         Self {
+            options,
             epoch: 0,
             entities: HashMap::new(),
             recency: Recency::default(),
+            position: 0,
             live_until: Duration::ZERO,
             bytes: 0,
-            bytes_max,
+            tombstones: 0,
             figures: Figures::default(),
-            gone: Arc::new(gone),
+            ages: Recent::default(),
+            lags: Recent::default(),
+            gone: Arc::new(Stored::empty(StatusCode::GONE)),
         }
     }
 
@@ -124,68 +144,89 @@ impl State {
         now < self.live_until
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        Figures { entities: self.entities.len() as u64, bytes: self.bytes as u64, ..self.figures }
+    pub(super) fn figures(&mut self, now: Duration) -> Figures {
+        self.ages.turn(now);
+        self.lags.turn(now);
+        Figures {
+            entities: self.entities.len() as u64,
+            tombstones: self.tombstones,
+            bytes: self.bytes as u64,
+            age_ms_p50: self.ages.quantile_ms(0.5),
+            age_ms_p99: self.ages.quantile_ms(0.99),
+            lag_ms_p50: self.lags.quantile_ms(0.5),
+            lag_ms_p99: self.lags.quantile_ms(0.99),
+            ..self.figures
+        }
     }
 
     /// What may be served at once to a reader who asked at `asked`.
-    pub(super) fn hit(
-        &mut self,
-        href: &str,
-        variant: &str,
-        now: Duration,
-        asked: Duration,
-    ) -> Option<Arc<Stored>> {
+    pub(super) fn hit(&mut self, ask: &Ask<'_>, now: Duration, asked: Duration) -> Option<Served> {
         let live = self.is_live(now);
-        let entity = self.entities.get(href)?;
-        let stored = if entity.is_gone && live {
-            Arc::clone(&self.gone)
-        } else {
-            let kept = entity.variants.get(variant)?;
-            // Whoever waited for a fetch that was under way is served with what it brought.
-            let fetched_since = kept.ended > asked && kept.epoch == self.epoch;
-            let followed = live && kept.epoch == self.epoch;
-            let young = !live && kept.max_age.is_some_and(|age| now < kept.begun + age);
-            if kept.generation < entity.generation || !(followed || fetched_since || young) {
-                return None;
+        let entity = self.entities.get(ask.href)?;
+        let (stored, age) = match entity.gone.filter(|_| live) {
+            Some(since) => (Arc::clone(&self.gone), now.saturating_sub(since)),
+            None => {
+                let kept = entity.variants.iter().find(|kept| kept.fits(ask))?;
+                // Whoever waited for a fetch that was under way is served with what it brought.
+                let fetched_since = kept.ended > asked && kept.epoch == self.epoch;
+                let followed = live && kept.epoch == self.epoch;
+                let young = !live && kept.policy.is_fresh(now.saturating_sub(kept.begun));
+                if kept.generation < entity.generation || !(followed || fetched_since || young) {
+                    return None;
+                }
+                (Arc::clone(&kept.stored), kept.age(now))
             }
-            Arc::clone(&kept.stored)
         };
-        self.recency.touch(href);
+        self.recency.touch(ask.href);
         self.figures.hits += 1;
-        Some(stored)
+        self.ages.record(age, now);
+        Some(Served { stored, source: Source::Hit, age })
     }
 
     /// What to do for a reader whose turn it is to fetch.
-    pub(super) fn look(&mut self, href: &str, variant: &str, now: Duration, asked: Duration) -> Look {
-        if let Some(stored) = self.hit(href, variant, now, asked) {
-            return Look::Fresh(stored);
+    pub(super) fn look(&mut self, ask: &Ask<'_>, now: Duration, asked: Duration) -> Look {
+        if let Some(served) = self.hit(ask, now, asked) {
+            return Look::Fresh(served);
         }
-        if !self.entities.contains_key(href) {
-            self.entities.insert(Arc::from(href), Entity::default());
-            self.bytes += href.len() + OVERHEAD_BYTES;
-        }
-        self.recency.touch(href);
         let epoch = self.epoch;
-        let entity = self.entities.get_mut(href).expect("it was put there above");
+        let entity = self.entity(ask.href);
         entity.pins += 1;
-        let etag = entity.variants.get(variant).and_then(|kept| kept.stored.etag.clone());
-        Look::Fetch(Ticket { epoch, generation: entity.generation, begun: now, is_second: false, etag })
+        let kept = entity.variants.iter().find(|kept| kept.fits(ask)).map(|kept| &kept.stored);
+        Look::Fetch(Ticket {
+            epoch,
+            generation: entity.generation,
+            begun: now,
+            is_second: false,
+            etag: kept.and_then(|stored| stored.etag.clone()),
+            modified: kept.and_then(|stored| stored.modified.clone()),
+        })
     }
 
-    /// The ticket of a second fetch after [`Verdict::AskAgain`]; the href is pinned once more.
-    pub(super) fn again(&mut self, href: &str, ticket: Ticket, now: Duration) -> Ticket {
-        let epoch = self.epoch;
-        let Some(entity) = self.entities.get_mut(href) else { return Ticket { is_second: true, ..ticket } };
-        entity.pins += 1;
-        Ticket { epoch, generation: entity.generation, begun: now, is_second: true, etag: ticket.etag }
+    /// The entity at `href`, made known when it is not.
+    fn entity(&mut self, href: &str) -> &mut Entity {
+        if self.entities.contains_key(href) {
+            self.recency.touch(href);
+        } else {
+            let href: Arc<str> = Arc::from(href);
+            self.bytes += href.len() + ENTITY_BYTES;
+            self.recency.insert(&href);
+            let known_from = self.position;
+            self.entities.insert(href, Entity { known_from, ..Entity::default() });
+        }
+        self.entities.get_mut(href).expect("it was put there above")
+    }
+
+    /// The same ticket for a fetch that begins now; the href is still pinned.
+    pub(super) fn again(&self, href: &str, ticket: Ticket, now: Duration) -> Ticket {
+        let generation = self.entities.get(href).map_or(ticket.generation, |entity| entity.generation);
+        Ticket { epoch: self.epoch, generation, begun: now, ..ticket }
     }
 
     /// Lets go of an href that was fetched.
     pub(super) fn unpin(&mut self, href: &str) {
         let Some(entity) = self.entities.get_mut(href) else { return };
         entity.pins = entity.pins.saturating_sub(1);
-        if entity.pins == 0 && entity.variants.is_empty() && !entity.is_gone {
+        if entity.is_blank() && entity.written == 0 {
             self.forget(href);
         }
         self.evict();
@@ -194,115 +235,171 @@ impl State {
     /// Takes an owner's answer to the fetch of `ticket`.
     pub(super) fn answered(
         &mut self,
-        href: &str,
-        variant: &str,
-        ticket: &Ticket,
+        ask: &Ask<'_>,
+        ticket: Ticket,
         answer: Answer,
         now: Duration,
     ) -> Verdict {
-        let Some(entity) = self.entities.get_mut(href) else {
+        let age = answer.policy.age + now.saturating_sub(ticket.begun);
+        let serve = |stored, source| Verdict::Serve(Served { stored, source, age });
+        let Some(entity) = self.entities.get_mut(ask.href) else {
             self.figures.misses += 1;
-            return Verdict::Serve(Arc::new(answer.stored), Source::Fetched);
+            return serve(Arc::new(answer.stored), Source::Fetched);
         };
-        let before = entity.variants.remove(variant);
-        self.bytes -= before.as_ref().map_or(0, |kept| cost(variant, &kept.stored));
-        let tag = answer.stored.etag.clone().or_else(|| ticket.etag.clone().filter(|_| answer.not_modified));
-        if let Some(kept) = &before {
-            let outdated = kept.generation < ticket.generation && entity.written < ticket.generation;
-            if outdated && !ticket.is_second && tag.is_some() && kept.stored.etag == tag {
-                self.bytes += cost(variant, &kept.stored);
-                entity.variants.insert(variant.to_owned(), before.expect("it is there"));
-                return Verdict::AskAgain;
-            }
+        let place = entity.variants.iter().position(|kept| kept.fits(ask));
+        let kept = place.map(|place| &entity.variants[place]);
+        if answer.not_modified && !kept.is_some_and(|kept| ticket.asked_with(&kept.stored)) {
+            return Verdict::AskAnew(Ticket { etag: None, modified: None, ..ticket });
         }
-        let (stored, source) = match before {
-            Some(kept) if answer.not_modified => (kept.stored, Source::Revalidated),
-            _ => (Arc::new(answer.stored), Source::Fetched),
+        let tag = answer.stored.etag.as_deref().or(ticket.etag.as_deref().filter(|_| answer.not_modified));
+        // What carries the tag that the newest event told is that newest representation, whenever its fetch began.
+        let is_newest = ticket.generation >= entity.written
+            && tag.zip(entity.told_tag.as_deref()).is_some_and(|(tag, told)| is_same_tag(tag, told));
+        let looks_as_before =
+            |kept: &Variant| looks_as_before(entity, kept, &ticket, tag, answer.not_modified);
+        if !is_newest && kept.is_some_and(looks_as_before) {
+            self.figures.asked_again += 1;
+            return Verdict::AskLater(Ticket { is_second: true, ..ticket });
+        }
+        let generation = if is_newest { entity.generation } else { ticket.generation };
+        if let Some(kept) = kept.filter(|kept| kept.epoch == self.epoch && kept.generation > generation) {
+            self.figures.misses += 1;
+            return serve(Arc::clone(&kept.stored), Source::Fetched);
+        }
+        let before = place.map(|place| entity.variants.swap_remove(place));
+        self.bytes -= before.as_ref().map_or(0, Variant::cost);
+        let (stored, policy, source) = match before {
+            Some(kept) if answer.not_modified => {
+                (kept.stored, kept.policy.confirmed(answer.policy), Source::Revalidated)
+            }
+            _ => (Arc::new(answer.stored), answer.policy, Source::Fetched),
         };
         match source {
             Source::Revalidated => self.figures.revalidations += 1,
             _ => self.figures.misses += 1,
         }
-        if answer.may_store && stored.status != StatusCode::NOT_MODIFIED {
-            // What carries the tag that the newest event told is that newest representation, whenever its fetch began.
-            let is_newest = tag.is_some() && tag == entity.told_tag && ticket.generation >= entity.written;
-            let generation = if is_newest { entity.generation } else { ticket.generation };
-            let (epoch, begun, max_age) = (ticket.epoch, ticket.begun, answer.max_age);
-            let kept = Variant { epoch, generation, begun, ended: now, max_age, stored: Arc::clone(&stored) };
-            self.bytes += cost(variant, &stored);
-            entity.variants.insert(variant.to_owned(), kept);
+        if policy.may_store {
+            let (epoch, begun) = (ticket.epoch, ticket.begun);
+            let kept = Variant::new(ask, policy, Arc::clone(&stored));
+            self.keep(ask.href, Variant { epoch, generation, begun, ended: now, ..kept });
         }
-        Verdict::Serve(stored, source)
+        serve(stored, source)
     }
 
-    /// What may stand in for an owner that does not answer.
-    pub(super) fn stale(&mut self, href: &str, variant: &str, now: Duration) -> Option<Arc<Stored>> {
-        let entity = self.entities.get(href).filter(|entity| !entity.is_gone)?;
-        let kept = entity.variants.get(variant).filter(|kept| now < kept.begun + STALE_FOR)?;
+    fn keep(&mut self, href: &str, kept: Variant) {
+        let cost = kept.cost();
+        let Some(entity) = self.entities.get_mut(href).filter(|_| cost <= self.options.bytes_max / SHARE_MAX)
+        else {
+            return;
+        };
+        if entity.variants.len() == VARIANTS_MAX {
+            let oldest = (0..VARIANTS_MAX).min_by_key(|place| entity.variants[*place].begun).unwrap_or(0);
+            self.bytes -= entity.variants.swap_remove(oldest).cost();
+        }
+        self.bytes += cost;
+        entity.variants.push(kept);
+    }
+
+    /// What may stand in for an owner that does not answer. While events flow, what they have, or may have, outdated
+    /// may do so only when [`CacheOptions::outdated_for`] allows it.
+    pub(super) fn stale(&mut self, ask: &Ask<'_>, now: Duration) -> Option<Served> {
+        let live = self.is_live(now);
+        let entity = self.entities.get(ask.href).filter(|entity| entity.gone.is_none() || !live)?;
+        let kept = entity.variants.iter().find(|kept| kept.fits(ask))?;
+        let since = now.saturating_sub(kept.begun);
+        let is_outdated = kept.generation < entity.generation || kept.epoch < self.epoch;
+        if !kept.policy.may_stand_in(since, self.options.stale_for)
+            || (live && is_outdated && since >= self.options.outdated_for)
+        {
+            return None;
+        }
+        let (stored, age) = (Arc::clone(&kept.stored), kept.age(now));
         self.figures.stale_served += 1;
-        Some(Arc::clone(&kept.stored))
+        self.ages.record(age, now);
+        Some(Served { stored, source: Source::Stale, age })
     }
 
-    /// An event says what happened to `href`.
-    pub(super) fn event(
-        &mut self,
-        href: &str,
-        change: EventChange,
-        sequence: Option<u64>,
-        tag: Option<&str>,
-    ) {
+    /// An event says what happened to an entity.
+    pub(super) fn event(&mut self, told: Told<'_>, now: Duration) {
+        if let Some(lag) = told.lag {
+            self.lags.record(lag, now);
+        }
         let epoch = self.epoch;
-        let Some(entity) = self.entities.get_mut(href) else { return };
-        if sequence.is_some() && entity.sequence >= sequence {
+        self.position = self.position.max(told.position);
+        let Some(entity) = self.entities.get_mut(told.href) else { return };
+        if told.change == EventChange::Noop {
+            // It exists: whoever has seen that it does not looks again.
+            if entity.variants.iter().any(|kept| kept.stored.is_absence()) {
+                entity.generation += 1;
+                self.figures.events += 1;
+            }
             return;
         }
-        entity.sequence = entity.sequence.max(sequence);
-        if change == EventChange::Noop {
+        if told.position <= entity.position {
             return;
         }
+        entity.position = told.position;
         entity.generation += 1;
-        entity.is_gone = change == EventChange::Delete;
-        entity.told_tag = tag.filter(|_| !entity.is_gone).map(str::to_owned);
-        if entity.is_gone {
-            let freed: usize = entity.variants.drain().map(|(name, kept)| cost(&name, &kept.stored)).sum();
+        let was_gone = entity.gone.is_some();
+        // What we read or wrote ourselves may be newer than this deletion: then its owner is asked.
+        let is_sure = entity.written == 0 && told.position > entity.known_from;
+        entity.gone = (told.change == EventChange::Delete && is_sure).then_some(now);
+        self.tombstones = self.tombstones + u64::from(entity.gone.is_some()) - u64::from(was_gone);
+        entity.told_tag = told.tag.filter(|_| told.change != EventChange::Delete).map(str::to_owned);
+        if entity.gone.is_some() {
+            let freed: usize = entity.variants.drain(..).map(|kept| kept.cost()).sum();
             self.bytes -= freed;
         }
-        for kept in entity.variants.values_mut() {
-            let is_told = tag.is_some() && kept.stored.etag.as_deref() == tag;
-            if is_told && kept.epoch == epoch && kept.generation >= entity.written {
-                kept.generation = entity.generation;
+        let Entity { generation, written, told_tag, variants, .. } = entity;
+        for kept in variants {
+            let tags = kept.stored.etag.as_deref().zip(told_tag.as_deref());
+            let is_told = tags.is_some_and(|(kept, told)| is_same_tag(kept, told));
+            if is_told && kept.epoch == epoch && kept.generation >= *written {
+                kept.generation = *generation;
+                self.figures.spared += 1;
             }
         }
         self.figures.events += 1;
     }
 
-    /// We wrote to `href` ourselves.
+    /// We wrote to `href` ourselves. That is remembered also of what was not known, for as long as there is room: events
+    /// from before the write may yet come.
     pub(super) fn wrote(&mut self, href: &str) {
-        let Some(entity) = self.entities.get_mut(href) else { return };
+        let entity = self.entity(href);
         entity.generation += 1;
         entity.written = entity.generation;
-        entity.is_gone = false;
         entity.told_tag = None;
+        let was_gone = entity.gone.take().is_some();
+        self.tombstones -= u64::from(was_gone);
+        self.evict();
     }
 
     /// All events up to now have been brought.
     pub(super) fn heartbeat(&mut self, now: Duration) {
-        self.live_until = now + LIVE_FOR;
+        self.live_until = now + self.options.live_for;
     }
 
-    /// Events may have been missed: nothing that was fetched before may be served without asking.
+    /// Events may have been missed: nothing that was fetched before may be served without asking. It is kept to ask with.
     pub(super) fn reset(&mut self) {
         self.epoch += 1;
         self.live_until = Duration::ZERO;
-        for entity in self.entities.values_mut() {
-            entity.sequence = None;
+        self.tombstones = 0;
+        let mut empty = Vec::new();
+        for (href, entity) in &mut self.entities {
+            entity.position = 0;
             entity.told_tag = None;
-            entity.is_gone = false;
+            entity.gone = None;
+            if entity.is_blank() {
+                empty.push(Arc::clone(href));
+            }
+        }
+        for href in empty {
+            self.forget(&href);
         }
     }
 
     fn evict(&mut self) {
-        while self.bytes > self.bytes_max {
+        while self.bytes > self.options.bytes_max {
             let unpinned = |href: &&Arc<str>| self.entities.get(*href).is_none_or(|entity| entity.pins == 0);
             let Some(href) = self.recency.oldest_first().find(unpinned).map(Arc::clone) else { return };
             self.forget(&href);
@@ -313,14 +410,42 @@ impl State {
     fn forget(&mut self, href: &str) {
         self.recency.remove(href);
         let Some(entity) = self.entities.remove(href) else { return };
-        let variants: usize = entity.variants.iter().map(|(name, kept)| cost(name, &kept.stored)).sum();
-        self.bytes -= variants + href.len() + OVERHEAD_BYTES;
+        self.tombstones -= u64::from(entity.gone.is_some());
+        let variants: usize = entity.variants.iter().map(Variant::cost).sum();
+        self.bytes -= variants + href.len() + ENTITY_BYTES;
     }
 }
 
-fn cost(variant: &str, stored: &Stored) -> usize {
-    variant.len() + stored.body.len() + stored.etag.as_ref().map_or(0, String::len) + OVERHEAD_BYTES
+impl Entity {
+    /// Whether nothing is kept of it, and nobody fetches it.
+    fn is_blank(&self) -> bool {
+        self.pins == 0 && self.variants.is_empty() && self.gone.is_none()
+    }
 }
 
+impl Ticket {
+    /// Whether it was this representation that the owner was asked to confirm.
+    fn asked_with(&self, stored: &Stored) -> bool {
+        let has_asked = self.etag.is_some() || self.modified.is_some();
+        has_asked && self.etag == stored.etag && self.modified == stored.modified
+    }
+}
+
+/// Whether an event has outdated what is kept, and yet the answer is the same once more.
+fn looks_as_before(
+    entity: &Entity,
+    kept: &Variant,
+    ticket: &Ticket,
+    tag: Option<&str>,
+    not_modified: bool,
+) -> bool {
+    let is_outdated = kept.generation < ticket.generation && entity.written < ticket.generation;
+    let is_same = not_modified
+        || kept.stored.etag.as_deref().zip(tag).is_some_and(|(kept, tag)| is_same_tag(kept, tag));
+    is_outdated && is_same && !ticket.is_second
+}
+
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

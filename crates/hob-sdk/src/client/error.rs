@@ -66,6 +66,8 @@ pub enum Error {
         status: StatusCode,
         /// What the answer says, when it is a problem.
         problem: Option<Box<Problem>>,
+        /// How long it asks to wait before the next attempt.
+        retry_after: Option<Duration>,
     },
     /// The answer is not the JSON that was expected.
     #[error("read the answer to {subject}")]
@@ -78,6 +80,18 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn status_of(subject: String, status: StatusCode) -> Self {
+        Self::Status { subject, status, problem: None, retry_after: None }
+    }
+
+    /// How long the answer asks to wait before the next attempt, when it does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// The status, when there was an answer that tells of failure.
     pub fn status(&self) -> Option<StatusCode> {
         match self {

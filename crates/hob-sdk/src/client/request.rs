@@ -112,11 +112,11 @@ impl Request {
         &self.target
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    pub(super) fn body(&self) -> &Bytes {
+    pub(crate) fn body(&self) -> &Bytes {
         &self.body
     }
 
@@ -132,7 +132,7 @@ impl Request {
         self.flaw.as_deref()
     }
 
-    pub(super) fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         format!("{} {}", self.method, self.target)
     }
 }
@@ -160,6 +160,11 @@ impl Response {
         self.header(header::ETAG)
     }
 
+    /// How long the answer asks callers to wait before they try again (`Retry-After` in seconds).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.header(header::RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
+    }
+
     /// The answer itself when it tells of success or of nothing new (304).
     ///
     /// # Errors
@@ -169,7 +174,8 @@ impl Response {
             return Ok(self);
         }
         let problem = serde_json::from_slice::<Problem>(&self.body).ok().map(Box::new);
-        Err(Error::Status { subject: self.subject, status: self.status, problem })
+        let retry_after = self.retry_after();
+        Err(Error::Status { subject: self.subject, status: self.status, problem, retry_after })
     }
 
     /// The body as JSON, when the answer tells of success.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::StatusCode;
 
 use super::{Error, Request, Response};
 
@@ -27,7 +27,7 @@ pub(super) fn delay(
         Err(_) => None,
         Ok(answer) => match answer.status {
             StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Some(pause),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => match retry_after(answer) {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => match answer.retry_after() {
                 Some(asked) if asked > RETRY_AFTER_MAX => None,
                 Some(asked) => Some(asked.max(pause)),
                 None => Some(pause),
@@ -37,12 +37,10 @@ pub(super) fn delay(
     }
 }
 
-fn retry_after(answer: &Response) -> Option<Duration> {
-    answer.header(header::RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     fn answer(status: u16, retry_after: Option<&str>) -> Result<Response, Error> {

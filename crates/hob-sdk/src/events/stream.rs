@@ -115,7 +115,7 @@ impl Stream {
         }
         if !streaming.status.is_success() {
             let subject = format!("GET /v1/subscriptions/{}/events", self.name);
-            return Err(Error::Status { subject, status: streaming.status, problem: None });
+            return Err(Error::status_of(subject, streaming.status));
         }
         self.connection = Some(Connection { streaming, parser: Parser::default() });
         Ok(self.position.is_some())

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use hob_core::Digest;
 use serde::Serialize;
 
+/// Caches ask before they use it again, unless events tell them that they need not, and stand in for a while when there
+/// is nobody to ask.
+const CACHE_CONTROL: &str = "max-age=0, stale-if-error=300";
 /// Hex digits of a digest that make an ETag: 64 bits tell the representations of one href apart.
 const ETAG_DIGITS: usize = 16;
 
@@ -41,8 +44,7 @@ impl Representation {
         Self { body: body.into(), etag, media_type }
     }
 
-    /// The answer to a request: 304 when its `If-None-Match` names this ETag. Caches must ask before they use it again,
-    /// unless events tell them that they need not.
+    /// The answer to a request: 304 when its `If-None-Match` names this ETag.
     pub fn answer(self, request: &HeaderMap) -> Response {
         let is_known = request
             .get_all(header::IF_NONE_MATCH)
@@ -57,7 +59,7 @@ impl Representation {
         if let Ok(value) = HeaderValue::from_str(&self.etag) {
             response.headers_mut().insert(header::ETAG, value);
         }
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL));
         response
     }
 }

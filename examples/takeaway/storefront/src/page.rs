@@ -80,12 +80,14 @@ pub(crate) async fn html(State(shared): State<Shared>) -> Html<String> {
     let page = page(&shared).await;
     let cards: String = page.restaurants.iter().map(card_html).collect();
     let (shown, asked, hits) = (page.restaurants.len(), page.upstream_requests, page.cache.hits);
+    let (stale, lag) = (page.cache.stale_served, page.cache.lag_ms_p50);
     let empty = if shown == 0 { "<p class=\"empty\">No restaurant has opened yet.</p>" } else { "" };
     Html(format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Takeaway</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"2\">\
          <style>{STYLE}</style><header><h1>Takeaway</h1><p>{shown} restaurants near you</p></header>\
-         <main>{cards}{empty}</main><footer>{asked} requests for this page, {hits} reads from memory so far</footer></html>"
+         <main>{cards}{empty}</main><footer>{asked} requests for this page, {hits} reads from memory so far, {stale} of them stand-ins; \
+         a change is known {lag:.0} ms after it was told</footer></html>"
     ))
 }
 

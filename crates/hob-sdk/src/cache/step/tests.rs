@@ -1,292 +1,379 @@
-//! What the cache must never do, under any interleaving of reads, answers, events, lost connections and writes.
+//! What the cache decides, case by case.
 
-use std::collections::VecDeque;
-
-use proptest::prelude::*;
+use http::{HeaderMap, HeaderName, header};
 
 use super::*;
 
-const HREF: &str = "http://city.test/restaurants/r1";
-const VARIANTS: [&str; 2] = ["json", "text"];
+pub(super) const HREF: &str = "http://city.test/restaurants/r1";
 
-fn stored(version: u64, variant: &str) -> Stored {
-    Stored {
-        status: StatusCode::OK,
-        etag: Some(format!("\"{version}-{variant}\"")),
-        body: version.to_string().into(),
-    }
-}
-
-fn fetched(version: u64, variant: &str) -> Answer {
-    Answer { not_modified: false, may_store: true, max_age: None, stored: stored(version, variant) }
-}
-
-fn version(stored: &Stored) -> u64 {
-    std::str::from_utf8(&stored.body).unwrap().parse().unwrap()
-}
-
-fn secs(seconds: u64) -> Duration {
+pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn fetch(state: &mut State, variant: &str, now: Duration) -> Ticket {
-    match state.look(HREF, variant, now, now) {
-        Look::Fetch(ticket) => ticket,
-        Look::Fresh(stored) => panic!("served {stored:?}"),
+pub(super) fn options(bytes_max: usize) -> CacheOptions {
+    CacheOptions { bytes_max, ..CacheOptions::default() }
+}
+
+pub(super) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+}
+
+/// Version `version` of an entity that varies by `Accept`.
+pub(super) fn fetched(version: u64, accept: &str) -> Answer {
+    let policy = Policy { may_store: true, vary: vec![header::ACCEPT], ..Policy::default() };
+    let stored = Stored {
+        etag: Some(format!("\"{version}-{accept}\"")),
+        body: version.to_string().into(),
+        ..Stored::empty(StatusCode::OK)
+    };
+    Answer { not_modified: false, policy, stored }
+}
+
+pub(super) fn not_modified(version: u64, accept: &str) -> Answer {
+    let answer = fetched(version, accept);
+    let stored = Stored { etag: answer.stored.etag.clone(), ..Stored::empty(StatusCode::NOT_MODIFIED) };
+    Answer { not_modified: true, stored, ..answer }
+}
+
+pub(super) fn version(stored: &Stored) -> u64 {
+    std::str::from_utf8(&stored.body).unwrap().parse().unwrap()
+}
+
+pub(super) fn told(change: EventChange, position: u64) -> Told<'static> {
+    Told { href: HREF, change, position, tag: None, lag: None }
+}
+
+/// A cache with one reader of [`HREF`] who asks by `Accept`.
+struct Try {
+    state: State,
+    now: Duration,
+}
+
+impl Try {
+    fn new() -> Self {
+        let mut state = State::new(options(1 << 20));
+        state.reset();
+        state.heartbeat(secs(0));
+        Self { state, now: secs(0) }
+    }
+
+    /// A cache that has version 1 of the entity as `json`, and events flow.
+    fn warm() -> Self {
+        let mut this = Self::new();
+        this.fill("json", fetched(1, "json"));
+        assert!(this.hit("json").is_some());
+        this
+    }
+
+    fn hit(&mut self, accept: &str) -> Option<Served> {
+        let headers = headers(&[("accept", accept)]);
+        self.state.hit(&Ask::new(HREF, &headers), self.now, self.now)
+    }
+
+    fn ticket(&mut self, accept: &str) -> Ticket {
+        let headers = headers(&[("accept", accept)]);
+        match self.state.look(&Ask::new(HREF, &headers), self.now, self.now) {
+            Look::Fetch(ticket) => ticket,
+            Look::Fresh(served) => panic!("served {served:?}"),
+        }
+    }
+
+    fn answer(&mut self, accept: &str, ticket: Ticket, answer: Answer) -> Verdict {
+        let headers = headers(&[("accept", accept)]);
+        self.state.answered(&Ask::new(HREF, &headers), ticket, answer, self.now)
+    }
+
+    /// Fetches, and is answered at once.
+    fn fill(&mut self, accept: &str, answer: Answer) -> Verdict {
+        let ticket = self.ticket(accept);
+        let verdict = self.answer(accept, ticket, answer);
+        self.state.unpin(HREF);
+        verdict
+    }
+
+    fn stale(&mut self, accept: &str) -> Option<Served> {
+        let headers = headers(&[("accept", accept)]);
+        self.state.stale(&Ask::new(HREF, &headers), self.now)
+    }
+
+    fn event(&mut self, change: EventChange, position: u64) {
+        self.state.event(told(change, position), self.now);
     }
 }
 
-/// A cache that has version 1 of the entity, and events flow.
-fn warm() -> State {
-    let mut state = State::new(1 << 20);
-    state.reset();
-    state.heartbeat(secs(0));
-    let ticket = fetch(&mut state, "json", secs(0));
-    state.answered(HREF, "json", &ticket, fetched(1, "json"), secs(0));
-    state.unpin(HREF);
-    assert!(state.hit(HREF, "json", secs(1), secs(1)).is_some());
-    state
+fn source(verdict: &Verdict) -> Option<Source> {
+    if let Verdict::Serve(served) = verdict { Some(served.source) } else { None }
+}
+
+/// Others' caches keep one mark of freshness for all variants, so that reading one makes the others look fresh.
+#[test]
+fn an_event_outdates_every_variant_and_not_only_the_one_read_next() {
+    let mut this = Try::warm();
+    this.fill("text", fetched(1, "text"));
+    this.event(EventChange::Update, 1);
+    this.fill("json", fetched(2, "json"));
+    assert_eq!(version(&this.hit("json").unwrap().stored), 2);
+    assert_eq!(this.hit("text"), None);
+}
+
+/// Others never ask with the tag that they have.
+#[test]
+fn what_an_event_outdated_is_asked_for_with_its_tag() {
+    let mut this = Try::warm();
+    this.event(EventChange::Update, 1);
+    let ticket = this.ticket("json");
+    assert_eq!(ticket.etag.as_deref(), Some("\"1-json\""));
+    let again = this.answer("json", ticket, not_modified(1, "json"));
+    let Verdict::AskLater(ticket) = again else { panic!("{again:?}") };
+    let ticket = this.state.again(HREF, ticket, this.now);
+    let verdict = this.answer("json", ticket, not_modified(1, "json"));
+    assert_eq!(source(&verdict), Some(Source::Revalidated));
+    this.state.unpin(HREF);
+    assert_eq!(version(&this.hit("json").unwrap().stored), 1);
+    let figures = this.state.figures(this.now);
+    assert_eq!((figures.asked_again, figures.revalidations), (1, 1));
+}
+
+/// Others order events by their time, and lose a deletion in the same millisecond as an update.
+#[test]
+fn a_deletion_right_after_an_update_is_not_lost() {
+    let mut this = Try::warm();
+    this.event(EventChange::Update, 1);
+    this.event(EventChange::Delete, 2);
+    assert_eq!(this.hit("json").unwrap().stored.status, StatusCode::GONE);
+    // What comes late or twice changes nothing.
+    this.event(EventChange::Update, 1);
+    this.event(EventChange::Delete, 2);
+    assert_eq!(this.hit("text").unwrap().stored.status, StatusCode::GONE);
+    this.event(EventChange::Noop, 3);
+    assert_eq!(this.hit("json").unwrap().stored.status, StatusCode::GONE);
+    this.event(EventChange::Create, 4);
+    assert_eq!(this.hit("json"), None);
+    assert_eq!(this.state.figures(this.now).tombstones, 0);
+}
+
+/// Others serve what they have for months when events stop.
+#[test]
+fn without_heartbeats_plain_http_caching_decides() {
+    let mut this = Try::warm();
+    this.now = secs(9);
+    assert!(this.hit("json").is_some());
+    this.now = secs(10);
+    assert_eq!(this.hit("json"), None);
+    let mut answer = not_modified(1, "json");
+    answer.policy.lifetime = Some(secs(5));
+    let answer = Answer { policy: Policy { age: secs(1), ..answer.policy }, ..answer };
+    let verdict = this.fill("json", answer);
+    assert!(matches!(&verdict, Verdict::Serve(served) if version(&served.stored) == 1));
+    assert_eq!(source(&verdict), Some(Source::Revalidated));
+    // The 304 said nothing of a lifetime that counts.
+    this.now = secs(11);
+    assert_eq!(this.hit("json"), None);
 }
 
 #[test]
-fn an_event_outdates_every_variant_and_not_only_the_one_read_next() {
-    let mut state = warm();
-    let ticket = fetch(&mut state, "text", secs(1));
-    state.answered(HREF, "text", &ticket, fetched(1, "text"), secs(1));
-    state.unpin(HREF);
-    state.event(HREF, EventChange::Update, Some(1), None);
-    let ticket = fetch(&mut state, "json", secs(1));
-    state.answered(HREF, "json", &ticket, fetched(2, "json"), secs(1));
-    state.unpin(HREF);
-    assert!(state.hit(HREF, "json", secs(1), secs(1)).is_some());
-    assert_eq!(state.hit(HREF, "text", secs(1), secs(1)), None);
+fn a_lifetime_counts_while_no_events_flow_and_ends() {
+    let mut this = Try::new();
+    this.now = secs(20);
+    let mut answer = fetched(1, "json");
+    answer.policy.lifetime = Some(secs(5));
+    answer.policy.age = secs(1);
+    this.fill("json", answer);
+    this.now = secs(23);
+    assert_eq!(this.hit("json").unwrap().age, secs(4));
+    // An event is believed also then.
+    this.event(EventChange::Update, 1);
+    assert_eq!(this.hit("json"), None);
+    this.now = secs(24);
+    this.fill("json", fetched(2, "json"));
+    assert_eq!(this.hit("json"), None);
+}
+
+/// Others share what was fetched with one person's credentials with everybody.
+#[test]
+fn what_was_fetched_with_credentials_is_for_these_alone() {
+    let mut this = Try::new();
+    let (ann, bob) =
+        (headers(&[("authorization", "Bearer ann")]), headers(&[("authorization", "Bearer bob")]));
+    let (ann, bob, nobody) = (Ask::new(HREF, &ann), Ask::new(HREF, &bob), headers(&[]));
+    let Look::Fetch(ticket) = this.state.look(&ann, this.now, this.now) else { panic!("known already") };
+    this.state.answered(&ann, ticket, fetched(1, "json"), this.now);
+    this.state.unpin(HREF);
+    assert!(this.state.hit(&ann, this.now, this.now).is_some());
+    assert_eq!(this.state.hit(&bob, this.now, this.now), None);
+    assert_eq!(this.state.hit(&Ask::new(HREF, &nobody), this.now, this.now), None);
+    let Look::Fetch(ticket) = this.state.look(&bob, this.now, this.now) else { panic!("shared") };
+    assert_eq!(ticket.etag, None);
 }
 
 #[test]
 fn an_event_that_tells_the_kept_tag_asks_nobody() {
-    let mut state = warm();
-    state.event(HREF, EventChange::Update, Some(1), Some("\"1-json\""));
-    assert!(state.hit(HREF, "json", secs(1), secs(1)).is_some());
-    state.event(HREF, EventChange::Update, Some(2), Some("\"2-json\""));
-    assert_eq!(state.hit(HREF, "json", secs(1), secs(1)), None);
+    let mut this = Try::warm();
+    let tag = |tag, position| Told { tag: Some(tag), ..told(EventChange::Update, position) };
+    this.state.event(tag("W/\"1-json\"", 1), this.now);
+    assert!(this.hit("json").is_some());
+    this.state.event(tag("\"2-json\"", 2), this.now);
+    assert_eq!(this.hit("json"), None);
+    // An answer that carries the told tag is the newest, although its fetch began before.
+    let ticket = this.ticket("json");
+    this.state.event(tag("\"3-json\"", 3), this.now);
+    this.answer("json", ticket, fetched(3, "json"));
+    this.state.unpin(HREF);
+    assert_eq!(version(&this.hit("json").unwrap().stored), 3);
+    assert_eq!(this.state.figures(this.now).spared, 1);
 }
 
 #[test]
-fn noop_changes_nothing_and_delete_lasts_until_the_entity_is_there_again() {
-    let mut state = warm();
-    state.event(HREF, EventChange::Noop, Some(1), None);
-    assert!(state.hit(HREF, "json", secs(1), secs(1)).is_some());
-    state.event(HREF, EventChange::Delete, Some(2), None);
-    assert_eq!(state.hit(HREF, "json", secs(1), secs(1)).unwrap().status, StatusCode::GONE);
-    state.event(HREF, EventChange::Noop, Some(3), None);
-    assert_eq!(state.hit(HREF, "text", secs(1), secs(1)).unwrap().status, StatusCode::GONE);
-    state.event(HREF, EventChange::Create, Some(4), None);
-    assert_eq!(state.hit(HREF, "json", secs(1), secs(1)), None);
+fn events_of_a_second_topic_count_although_it_numbers_them_itself() {
+    let mut this = Try::warm();
+    this.event(EventChange::Update, 500);
+    this.fill("json", fetched(2, "json"));
+    this.event(EventChange::Update, 501);
+    assert_eq!(this.hit("json"), None);
 }
 
 #[test]
-fn without_heartbeats_plain_http_caching_decides() {
-    let mut state = warm();
-    assert!(state.hit(HREF, "json", secs(9), secs(9)).is_some());
-    assert_eq!(state.hit(HREF, "json", secs(10), secs(10)), None);
-    let ticket = fetch(&mut state, "json", secs(10));
+fn noop_makes_nobody_ask_but_who_has_seen_that_it_is_not_there() {
+    let mut this = Try::warm();
+    this.event(EventChange::Noop, 1);
+    assert!(this.hit("json").is_some());
+    // A noop that came before an older update does not hide it.
+    this.event(EventChange::Noop, 3);
+    this.event(EventChange::Update, 2);
+    assert_eq!(this.hit("json"), None);
+
+    let mut this = Try::new();
+    let absent = Answer { stored: Stored::empty(StatusCode::NOT_FOUND), ..fetched(1, "json") };
+    this.fill("json", absent);
+    assert_eq!(this.hit("json").unwrap().stored.status, StatusCode::NOT_FOUND);
+    this.event(EventChange::Noop, 1);
+    assert_eq!(this.hit("json"), None);
+}
+
+#[test]
+fn what_an_event_overtook_on_its_way_is_not_fresh() {
+    let mut this = Try::new();
+    let ticket = this.ticket("json");
+    this.event(EventChange::Update, 1);
+    this.answer("json", ticket, fetched(1, "json"));
+    this.state.unpin(HREF);
+    assert_eq!(this.hit("json"), None);
+    let ticket = this.ticket("json");
+    this.state.wrote(HREF);
+    this.answer("json", ticket, fetched(2, "json"));
+    this.state.unpin(HREF);
+    assert_eq!(this.hit("json"), None);
+}
+
+#[test]
+fn a_confirmation_of_what_is_gone_is_asked_for_anew() {
+    let mut this = Try::warm();
+    this.now = secs(20);
+    let ticket = this.ticket("json");
+    this.event(EventChange::Delete, 1);
+    this.event(EventChange::Create, 2);
+    let Verdict::AskAnew(ticket) = this.answer("json", ticket, not_modified(1, "json")) else {
+        panic!("served nothing as something")
+    };
+    assert_eq!(ticket.etag, None);
+    assert_eq!(source(&this.answer("json", ticket, fetched(2, "json"))), Some(Source::Fetched));
+    this.state.unpin(HREF);
+}
+
+#[test]
+fn an_owner_that_is_away_is_stood_in_for_unless_events_or_itself_forbid() {
+    let mut this = Try::warm();
+    this.event(EventChange::Update, 1);
+    assert_eq!(this.stale("json"), None, "an event has outdated it");
+    this.state.options.outdated_for = secs(5);
+    assert_eq!(this.stale("json").unwrap().source, Source::Stale);
+    this.state.options.outdated_for = secs(0);
+    this.now = secs(299);
+    assert!(this.stale("json").is_some(), "nothing flows, and HTTP allows it");
+    this.now = secs(300);
+    assert_eq!(this.stale("json"), None);
+    this.state.reset();
+    let mut answer = fetched(2, "json");
+    answer.policy.no_cache = true;
+    this.fill("json", answer);
+    assert_eq!(this.stale("json"), None);
+}
+
+#[test]
+fn after_missed_events_everything_is_asked_for_once() {
+    let mut this = Try::warm();
+    this.state.reset();
+    assert_eq!(this.hit("json"), None);
+    this.state.heartbeat(this.now);
+    assert_eq!(this.hit("json"), None);
+    let ticket = this.ticket("json");
     assert_eq!(ticket.etag.as_deref(), Some("\"1-json\""));
-    let answer = Answer { not_modified: true, max_age: Some(secs(5)), ..fetched(1, "json") };
-    let verdict = state.answered(HREF, "json", &ticket, answer, secs(10));
-    assert!(matches!(verdict, Verdict::Serve(stored, Source::Revalidated) if version(&stored) == 1));
-    state.unpin(HREF);
-    assert!(state.hit(HREF, "json", secs(14), secs(14)).is_some());
-    assert_eq!(state.hit(HREF, "json", secs(15), secs(15)), None);
+    this.answer("json", ticket, not_modified(1, "json"));
+    this.state.unpin(HREF);
+    assert!(this.hit("json").is_some());
 }
 
 #[test]
-fn what_looks_unchanged_after_an_event_is_asked_for_once_more() {
-    let mut state = warm();
-    state.event(HREF, EventChange::Update, Some(1), None);
-    let ticket = fetch(&mut state, "json", secs(1));
-    assert_eq!(state.answered(HREF, "json", &ticket, fetched(1, "json"), secs(1)), Verdict::AskAgain);
-    let ticket = state.again(HREF, ticket, secs(2));
-    state.unpin(HREF);
-    let verdict = state.answered(HREF, "json", &ticket, fetched(1, "json"), secs(2));
-    assert!(matches!(verdict, Verdict::Serve(_, Source::Fetched)));
-    state.unpin(HREF);
-    assert!(state.hit(HREF, "json", secs(2), secs(2)).is_some());
+fn what_must_not_be_kept_is_not_and_drives_out_what_was() {
+    let mut this = Try::warm();
+    this.event(EventChange::Update, 1);
+    let mut answer = fetched(2, "json");
+    answer.policy.may_store = false;
+    assert_eq!(source(&this.fill("json", answer)), Some(Source::Fetched));
+    assert_eq!((this.hit("json"), this.state.figures(this.now).entities), (None, 0));
+    assert_eq!(this.state.bytes, 0);
 }
 
 #[test]
-fn bytes_are_bounded_and_what_is_being_fetched_is_not_forgotten() {
-    let mut state = State::new(3000);
+fn bytes_variants_and_tombstones_are_bounded() {
+    let mut state = State::new(options(40_000));
+    state.heartbeat(secs(0));
+    let none = headers(&[]);
+    for number in 0..200_u64 {
+        let href = format!("http://city.test/orders/o{number}");
+        let ask = Ask::new(&href, &none);
+        let Look::Fetch(ticket) = state.look(&ask, secs(0), secs(0)) else { panic!("known already") };
+        state.answered(&ask, ticket, fetched(1, "json"), secs(0));
+        state.unpin(&href);
+        state.event(Told { href: &href, ..told(EventChange::Delete, number + 1) }, secs(0));
+        assert!(state.bytes <= 40_000);
+    }
+    let figures = state.figures(secs(0));
+    assert!(figures.evictions > 50 && figures.tombstones == figures.entities, "{figures:?}");
+
+    let ask = Ask::new(HREF, &none);
+    let Look::Fetch(ticket) = state.look(&ask, secs(0), secs(0)) else { panic!("known already") };
+    let mut large = fetched(1, "json");
+    large.stored.body = vec![b'x'; 5_001].into();
+    state.answered(&ask, ticket, large, secs(0));
+    state.unpin(HREF);
+    assert_eq!(state.hit(&ask, secs(0), secs(0)), None, "one of more than an eighth is not kept");
+
+    let mut state = State::new(options(1 << 20));
     state.heartbeat(secs(0));
     for number in 0..100 {
-        let href = format!("http://city.test/orders/o{number}");
-        let Look::Fetch(ticket) = state.look(&href, "json", secs(0), secs(0)) else {
-            panic!("known already")
-        };
-        state.answered(&href, "json", &ticket, fetched(1, "json"), secs(0));
-        state.unpin(&href);
-        assert!(state.bytes <= 3000);
+        let headers = headers(&[("accept", &number.to_string())]);
+        let ask = Ask::new(HREF, &headers);
+        let Look::Fetch(ticket) = state.look(&ask, secs(number), secs(number)) else { panic!("known") };
+        state.answered(&ask, ticket, fetched(1, "json"), secs(number));
+        state.unpin(HREF);
     }
-    assert!(state.figures().evictions > 90);
-    let ticket = fetch(&mut state, "json", secs(0));
-    state.bytes_max = 0;
-    state.evict();
-    state.event(HREF, EventChange::Update, Some(1), None);
-    state.bytes_max = 3000;
-    state.answered(HREF, "json", &ticket, fetched(1, "json"), secs(0));
-    state.unpin(HREF);
-    assert_eq!(state.hit(HREF, "json", secs(0), secs(0)), None);
-    let hrefs: Vec<_> = state.recency.oldest_first().map(Arc::clone).collect();
-    for href in hrefs {
-        state.forget(&href);
-    }
+    assert_eq!(state.entities[HREF].variants.len(), VARIANTS_MAX);
+    state.forget(HREF);
     assert_eq!(state.bytes, 0);
 }
 
-#[derive(Clone, Debug)]
-enum Op {
-    Change { tell_tag: bool },
-    Noop,
-    Deliver { again: bool },
-    Read { variant: usize },
-    Serve { fetch: usize },
-    Complete { fetch: usize },
-    Cancel { fetch: usize },
-    Beat,
-    Pass { seconds: u64 },
-    Lose,
-    Write,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        3 => any::<bool>().prop_map(|tell_tag| Op::Change { tell_tag }),
-        1 => Just(Op::Noop),
-        4 => any::<bool>().prop_map(|again| Op::Deliver { again }),
-        6 => (0..2_usize).prop_map(|variant| Op::Read { variant }),
-        4 => (0..4_usize).prop_map(|fetch| Op::Serve { fetch }),
-        4 => (0..4_usize).prop_map(|fetch| Op::Complete { fetch }),
-        1 => (0..4_usize).prop_map(|fetch| Op::Cancel { fetch }),
-        3 => Just(Op::Beat),
-        1 => (0..12_u64).prop_map(|seconds| Op::Pass { seconds }),
-        1 => Just(Op::Lose),
-        1 => Just(Op::Write),
-    ]
-}
-
-struct Fetch {
-    variant: &'static str,
-    ticket: Ticket,
-    answer: Option<Answer>,
-}
-
-/// The owner, the bus and the readers around a cache.
-#[derive(Default)]
-struct World {
-    now: Duration,
-    version: u64,
-    sequence: u64,
-    queue: VecDeque<(EventChange, u64, u64, bool)>,
-    last: Option<(EventChange, u64, u64, bool)>,
-    /// The version of which the cache has been told, by an event or because it must assume so.
-    told: u64,
-    fetches: Vec<Fetch>,
-}
-
-impl World {
-    fn publish(&mut self, change: EventChange, tell_tag: bool) {
-        self.sequence += 1;
-        self.queue.push_back((change, self.sequence, self.version, tell_tag));
-    }
-
-    fn run(&mut self, state: &mut State, op: &Op) {
-        match op {
-            Op::Change { tell_tag } => {
-                self.version += 1;
-                self.publish(EventChange::Update, *tell_tag);
-            }
-            Op::Noop => self.publish(EventChange::Noop, false),
-            Op::Deliver { again } => {
-                let next = if *again { self.last } else { self.queue.pop_front() };
-                let Some((change, sequence, version, tell_tag)) = next else { return };
-                let tag = tell_tag.then(|| format!("\"{version}-json\""));
-                state.event(HREF, change, Some(sequence), tag.as_deref());
-                self.told = self.told.max(version);
-                self.last = next;
-            }
-            Op::Read { variant } => {
-                let variant = VARIANTS[*variant];
-                match state.look(HREF, variant, self.now, self.now) {
-                    Look::Fresh(stored) => assert!(version(&stored) >= self.told, "served an old one"),
-                    Look::Fetch(ticket) => self.fetches.push(Fetch { variant, ticket, answer: None }),
-                }
-            }
-            Op::Serve { fetch } => {
-                let version = self.version;
-                let Some(fetch) = self.fetches.get_mut(*fetch) else { return };
-                let mut answer = fetched(version, fetch.variant);
-                answer.not_modified = answer.stored.etag == fetch.ticket.etag;
-                if answer.not_modified {
-                    answer.stored =
-                        Stored { status: StatusCode::NOT_MODIFIED, etag: None, body: Bytes::new() };
-                }
-                fetch.answer.get_or_insert(answer);
-            }
-            Op::Complete { fetch } => self.complete(state, *fetch),
-            Op::Cancel { fetch } => {
-                if *fetch < self.fetches.len() {
-                    self.fetches.remove(*fetch);
-                    state.unpin(HREF);
-                }
-            }
-            Op::Beat if self.queue.is_empty() => state.heartbeat(self.now),
-            Op::Beat => {}
-            Op::Pass { seconds } => self.now += secs(*seconds),
-            Op::Lose => {
-                self.queue.clear();
-                self.last = None;
-                self.told = self.version;
-                state.reset();
-            }
-            Op::Write => {
-                self.version += 1;
-                self.publish(EventChange::Update, false);
-                state.wrote(HREF);
-                self.told = self.version;
-            }
-        }
-    }
-
-    fn complete(&mut self, state: &mut State, index: usize) {
-        if self.fetches.get(index).is_none_or(|fetch| fetch.answer.is_none()) {
-            return;
-        }
-        let mut fetch = self.fetches.remove(index);
-        let answer = fetch.answer.take().unwrap();
-        let verdict = state.answered(HREF, fetch.variant, &fetch.ticket, answer, self.now);
-        if verdict == Verdict::AskAgain {
-            fetch.ticket = state.again(HREF, fetch.ticket, self.now);
-            self.fetches.push(fetch);
-        }
-        state.unpin(HREF);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    #[test]
-    fn no_read_is_older_than_an_event_that_was_processed(
-        ops in proptest::collection::vec(op(), 1..60),
-        bytes_max in prop_oneof![Just(0_usize), Just(700), Just(1 << 20)],
-    ) {
-        let mut state = State::new(bytes_max);
-        let mut world = World::default();
-        for op in &ops {
-            world.run(&mut state, op);
-        }
-        while !world.fetches.is_empty() {
-            world.run(&mut state, &Op::Cancel { fetch: 0 });
-        }
-        prop_assert!(state.bytes <= bytes_max);
-    }
+#[test]
+fn what_is_being_fetched_is_not_forgotten() {
+    let mut state = State::new(options(0));
+    state.heartbeat(secs(0));
+    let none = headers(&[]);
+    let ask = Ask::new(HREF, &none);
+    let Look::Fetch(ticket) = state.look(&ask, secs(0), secs(0)) else { panic!("known already") };
+    state.evict();
+    state.event(told(EventChange::Update, 1), secs(0));
+    state.options.bytes_max = 1 << 20;
+    state.answered(&ask, ticket, fetched(1, "json"), secs(0));
+    state.unpin(HREF);
+    assert_eq!(state.hit(&ask, secs(0), secs(0)), None);
 }
