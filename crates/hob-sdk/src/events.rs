@@ -4,12 +4,15 @@ mod consume;
 mod publish;
 mod sse;
 mod stream;
+#[cfg(feature = "server")]
+pub mod webhook;
+mod work;
 
 pub use consume::{Consumer, Handled};
 pub use publish::Publisher;
 pub use stream::{Message, Stream};
 
-use hob_wire::{SubscriptionSpec, SubscriptionState};
+use hob_wire::SubscriptionSpec;
 
 use crate::client::{Client, Error, Request};
 
@@ -23,12 +26,8 @@ pub fn from_now_on(topics: &[&str]) -> Result<SubscriptionSpec, hob_core::BadNam
 }
 
 /// Makes a subscription be there as `spec` says; one that exists stays where it is.
-pub(crate) async fn put(
-    client: &Client,
-    name: &str,
-    spec: &SubscriptionSpec,
-) -> Result<SubscriptionState, Error> {
-    client.send(Request::put(format!("/v1/subscriptions/{name}")).json(spec)).await?.json()
+pub(crate) async fn put(client: &Client, name: &str, spec: &SubscriptionSpec) -> Result<(), Error> {
+    client.send(Request::put(format!("/v1/subscriptions/{name}")).json(spec)).await?.success().map(drop)
 }
 
 /// Makes a subscription begin anew after the newest event.

@@ -12,6 +12,7 @@ mod context;
 pub mod events;
 #[cfg(feature = "outbox")]
 pub mod outbox;
+mod pause;
 #[cfg(feature = "server")]
 pub mod server;
 mod statsd;

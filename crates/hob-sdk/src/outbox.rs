@@ -3,20 +3,28 @@
 //!
 //! [`Outbox::enqueue`] adds a row in the transaction of the change. A relay, one at a time for each file, posts the rows in
 //! order and deletes them once they are acknowledged. An event's id comes from its row, so that Hob takes a row that is
-//! posted twice only once.
+//! posted twice only once. A row that Hob will never take is set aside, so that those behind it can go:
+//! [`Outbox::set_aside`] lists them, and [`Outbox::put_back`] gives them another chance.
 
 mod database;
 mod lease;
 mod relay;
 mod rows;
 
+use std::time::Duration;
+
+use hob_core::{Clock, Timestamp};
 use hob_wire::Draft;
 use rusqlite::Transaction;
+use serde::Serialize;
 
 pub use database::Database;
 pub use relay::Relay;
 
-use crate::{Client, Config, RequestContext};
+use crate::{Client, Config, RequestContext, Statsd};
+
+/// How often figures are sent as metrics.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// What can go wrong with the database or its outbox.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +48,8 @@ pub enum Error {
     /// A statement failed.
     #[error("use the database")]
     Statement(#[from] rusqlite::Error),
-    /// A row of the outbox holds something that is no draft.
-    #[error("read row {row} of the outbox")]
+    /// A row of the database holds something that it should not.
+    #[error("read row {row} of the database")]
     Row {
         /// Its number.
         row: i64,
@@ -54,6 +62,32 @@ pub enum Error {
     /// The work on the database panicked or was cut off by the end of the process.
     #[error("finish the work on the database")]
     Cut,
+}
+
+/// How an outbox is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Notices that wait to be posted.
+    pub pending: u64,
+    /// How long the oldest of them has waited, in milliseconds.
+    pub oldest_ms: Option<u64>,
+    /// Notices that Hob will not take and that were set aside.
+    pub set_aside: u64,
+    /// Notices that were set aside and given up, because there were too many.
+    pub given_up: u64,
+}
+
+/// A notice that Hob will not take.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SetAside {
+    /// Its row.
+    pub number: i64,
+    /// The notice; none when it cannot be read.
+    pub draft: Option<Draft>,
+    /// Why it was refused.
+    pub reason: String,
+    /// When its change was committed.
+    pub enqueued: Timestamp,
 }
 
 /// The outbox of a database file.
@@ -82,7 +116,7 @@ impl Outbox {
             draft.notice.requestid.get_or_insert(context.request_id);
             draft.notice.traceparent = draft.notice.traceparent.or(context.traceparent);
         }
-        rows::insert(transaction, &draft)
+        rows::insert(transaction, &draft, Clock::system().now())
     }
 
     /// Starts the relay. Each instance runs one; they agree through the file on who works.
@@ -90,11 +124,51 @@ impl Outbox {
         Relay::start(&self.database, client, &config.instance)
     }
 
-    /// Notices that wait to be posted.
+    /// How it is doing.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn waiting(&self) -> Result<u64, Error> {
-        self.database.read(rows::count).await
+    pub async fn figures(&self) -> Result<Figures, Error> {
+        self.database.read(|connection| rows::figures(connection, Clock::system().now())).await
+    }
+
+    /// Notices that Hob will not take, the oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn set_aside(&self) -> Result<Vec<SetAside>, Error> {
+        self.database.read(rows::all_set_aside).await
+    }
+
+    /// Puts a notice that was set aside back into its place, to be posted once more; whether there is one of that number.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn put_back(&self, number: i64) -> Result<bool, Error> {
+        self.database.write(move |transaction| rows::put_back(transaction, number)).await
+    }
+
+    /// Gives up a notice that was set aside; whether there is one of that number.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn give_up(&self, number: i64) -> Result<bool, Error> {
+        self.database.write(move |transaction| rows::drop_set_aside(transaction, number)).await
+    }
+
+    /// Sends the figures as gauges every second, named `<name>.pending` and so on, until the task that it returns is
+    /// aborted.
+    pub fn report(&self, statsd: &Statsd, name: &str) -> tokio::task::JoinHandle<()> {
+        let (outbox, statsd, name) = (self.clone(), statsd.clone(), name.to_owned());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(REPORT_EVERY).await;
+                let Ok(figures) = outbox.figures().await else { continue };
+                statsd.gauge(&format!("{name}.pending"), figures.pending as f64);
+                statsd.gauge(&format!("{name}.oldest_ms"), figures.oldest_ms.unwrap_or(0) as f64);
+                statsd.gauge(&format!("{name}.set_aside"), figures.set_aside as f64);
+                statsd.gauge(&format!("{name}.given_up"), figures.given_up as f64);
+            }
+        })
     }
 }

@@ -6,7 +6,7 @@ mod header;
 mod render;
 
 pub use extension::{Extension, base64_text};
-pub(crate) use header::decode as decode_header;
+pub use header::decode as decode_header;
 pub use render::{BATCH, LINES, STRUCTURED, batch, binary, lines, structured};
 
 /// Whether data of this media type is JSON.

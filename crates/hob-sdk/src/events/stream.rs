@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hob_wire::{Event, SubscriptionSpec};
+use hob_wire::{Event, Seek, SubscriptionSpec};
 use http::StatusCode;
 use tokio::time::Instant;
 
 use super::sse::Parser;
 use crate::client::{Client, Error, Request, Streaming};
+use crate::pause::{self, Pauses};
 
 /// Silence after which a stream is given up: Hob sends a heartbeat every two seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(7);
-/// The pause before the first attempt to connect again; it doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// The longest pause between attempts.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Pauses before attempts to connect again.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
+/// The longest pause that Hob may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// What a stream brings.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,7 @@ pub struct Stream {
     failures: u32,
     not_before: Instant,
     start_at_end: bool,
+    is_from_now: bool,
 }
 
 struct Connection {
@@ -64,12 +66,13 @@ impl Stream {
             failures: 0,
             not_before: Instant::now(),
             start_at_end: false,
+            is_from_now: false,
         }
     }
 
     /// Follows the subscription `name` from now on, whatever its cursor: for readers that hold no state from before.
     pub fn from_now(client: &Client, name: &str, spec: SubscriptionSpec) -> Self {
-        Self { start_at_end: true, ..Self::new(client, name, spec) }
+        Self { start_at_end: true, is_from_now: true, ..Self::new(client, name, spec) }
     }
 
     /// The next message. Waits for as long as there is none; may be cancelled and called again.
@@ -79,7 +82,7 @@ impl Stream {
                 tokio::time::sleep_until(self.not_before).await;
                 match self.connect().await {
                     Ok(resumed) => return Message::Connected { resumed },
-                    Err(error) => self.failed(&error),
+                    Err(error) => self.failed(&error, error.retry_after()),
                 }
                 continue;
             };
@@ -91,7 +94,7 @@ impl Stream {
                 }
                 Err(error) => {
                     self.connection = None;
-                    self.failed(&error);
+                    self.failed(&error, None);
                 }
             }
         }
@@ -109,16 +112,34 @@ impl Stream {
             request = request.header("last-event-id", &hob_wire::sequence_text(position));
         }
         let streaming = self.client.open(request).await?;
-        if streaming.status == StatusCode::GONE {
-            // What came after our position is no longer kept: begin at the cursor, and say that something was missed.
-            self.position = None;
-        }
         if !streaming.status.is_success() {
+            self.give_up_position(streaming.status).await?;
             let subject = format!("GET /v1/subscriptions/{}/events", self.name);
-            return Err(Error::status_of(subject, streaming.status));
+            let told = streaming.headers.get(http::header::RETRY_AFTER);
+            let seconds = told.and_then(|told| told.to_str().ok()?.trim().parse().ok());
+            let retry_after = seconds.map(Duration::from_secs);
+            return Err(Error::Status { subject, status: streaming.status, problem: None, retry_after });
         }
         self.connection = Some(Connection { streaming, parser: Parser::default() });
         Ok(self.position.is_some())
+    }
+
+    /// Takes note that Hob no longer has what comes after our position (410), or never had the position (422: another log
+    /// stands there now). The next attempt begins at the cursor, and says that something was missed; when the cursor
+    /// itself is such a place, it is moved to where events are: the oldest, or the newest for who wants no past.
+    async fn give_up_position(&mut self, status: StatusCode) -> Result<(), Error> {
+        let is_unknown = status == StatusCode::UNPROCESSABLE_ENTITY && self.position.is_some();
+        if is_unknown || (status == StatusCode::GONE && self.position.is_some()) {
+            self.position = None;
+            return Ok(());
+        }
+        if status != StatusCode::GONE {
+            return Ok(());
+        }
+        tracing::warn!(subscription = self.name, "events that were not seen are no longer kept");
+        let at = if self.is_from_now { "end" } else { "start" };
+        let seek = Request::put(format!("/v1/subscriptions/{}/cursor", self.name));
+        self.client.send(seek.json(&Seek { at: at.to_owned() })).await?.success().map(drop)
     }
 
     fn advance(&mut self, message: &Message) {
@@ -129,10 +150,10 @@ impl Stream {
         }
     }
 
-    fn failed(&mut self, error: &(dyn std::error::Error + 'static)) {
-        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+    fn failed(&mut self, error: &(dyn std::error::Error + 'static), retry_after: Option<Duration>) {
         self.failures += 1;
-        self.not_before = Instant::now() + pause;
+        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        self.not_before = Instant::now() + PAUSES.after(self.failures, pause::random()).max(asked);
         // The first loss is everyday life: a server was restarted.
         if self.failures > 3 {
             tracing::warn!(

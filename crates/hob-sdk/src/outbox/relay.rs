@@ -1,7 +1,7 @@
 //! The relay: posts the outbox's rows in order and deletes what Hob has acknowledged.
 //!
 //! It may be killed anywhere: rows stay until they are acknowledged, and rows that were acknowledged but not yet deleted
-//! are posted again and known by their ids.
+//! are posted again and known by their ids. What Hob refuses for good is searched for by halving, and set aside.
 
 use std::time::Duration;
 
@@ -12,21 +12,22 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::database::Database;
-use super::rows::Row;
+use super::rows::{Next, Row, SET_ASIDE_MAX};
 use super::{Error, lease, rows};
 use crate::client::{Client, Error as ClientError};
 use crate::events::Publisher;
+use crate::pause::{self, Pauses};
 
 /// Rows posted in one request.
 const BATCH_MAX: usize = 500;
+/// The longest pause that Hob may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// How often rows are looked for that another instance wrote; our own wake the relay.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How often an instance without the lease tries to take it.
 const TRY_LEASE_EVERY: Duration = Duration::from_millis(500);
-/// The pause after a post that failed; it doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// The longest pause between posts.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Pauses after posts that failed.
+const PAUSES: Pauses = Pauses { first: Duration::from_millis(50), longest: Duration::from_secs(5) };
 /// How long a stopping relay goes on posting what is there.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
@@ -84,8 +85,8 @@ enum Round {
     Empty,
     /// Another instance has the lease.
     NotOurs,
-    /// Hob did not take it now.
-    Failed,
+    /// Hob did not take it now, and may have said when to try again.
+    Failed { retry_after: Option<Duration> },
 }
 
 impl Worker {
@@ -102,7 +103,7 @@ impl Worker {
                     "the outbox cannot be read or written"
                 );
                 self.failures += 1;
-                Round::Failed
+                Round::Failed { retry_after: None }
             });
             let stopping = *stopped.borrow();
             let pause = match round {
@@ -110,7 +111,10 @@ impl Worker {
                 Round::Empty | Round::NotOurs if stopping => break,
                 Round::Empty => LOOK_EVERY,
                 Round::NotOurs => TRY_LEASE_EVERY,
-                Round::Failed => PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX),
+                Round::Failed { retry_after } => {
+                    let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+                    PAUSES.after(self.failures, pause::random()).max(asked)
+                }
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -130,19 +134,27 @@ impl Worker {
             return Ok(Round::NotOurs);
         }
         let limit = self.batch_max;
-        let rows = self.database.peek(move |connection| rows::oldest(connection, limit)).await?;
-        let Some(last) = rows.last().map(|row| row.number) else { return Ok(Round::Empty) };
+        let rows = match self.database.peek(move |connection| rows::oldest(connection, limit)).await? {
+            Next::Rows(rows) => rows,
+            Next::Unreadable { number, reason } => return self.set_aside(number, reason).await,
+        };
+        if rows.is_empty() {
+            return Ok(Round::Empty);
+        }
+        let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
         let drafts: Vec<Draft> = rows.iter().map(|row| row.draft.clone()).collect();
         match self.publisher.publish_all(&drafts).await {
             Ok(_) => {
-                self.database.write_lazily(move |transaction| rows::delete_up_to(transaction, last)).await?;
+                self.database.write_lazily(move |transaction| rows::delete(transaction, &numbers)).await?;
                 self.failures = 0;
-                self.batch_max = BATCH_MAX;
+                // Towards a bad row in small steps again, beyond it in large ones.
+                self.batch_max = (self.batch_max * 2).min(BATCH_MAX);
                 Ok(Round::Posted)
             }
             Err(error) if is_refusal(&error) => self.refused(&rows, &error).await,
             Err(error) => {
                 self.failures += 1;
+                let retry_after = error.retry_after();
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
                     error,
@@ -150,21 +162,29 @@ impl Worker {
                     attempt = self.failures,
                     "notices wait in the outbox"
                 );
-                Ok(Round::Failed)
+                Ok(Round::Failed { retry_after })
             }
         }
     }
 
-    /// One bad row must not hold up the others for ever: it is found by posting rows one by one, and put aside.
+    /// One bad row must not hold up the others for ever: it is found by posting half as many rows at a time, and set aside.
     async fn refused(&mut self, rows: &[Row], error: &ClientError) -> Result<Round, Error> {
         if let [row] = rows {
-            let (number, reason) = (row.number, error.to_string());
-            tracing::error!(reason, topic = %row.draft.topic, href = row.draft.notice.href, "a notice was refused and put aside");
-            self.database
-                .write_lazily(move |transaction| rows::set_aside(transaction, number, &reason))
-                .await?;
-        } else {
-            self.batch_max = 1;
+            tracing::error!(topic = %row.draft.topic, href = row.draft.notice.href, "a notice is refused");
+            return self.set_aside(row.number, error.to_string()).await;
+        }
+        self.batch_max = (rows.len() / 2).max(1);
+        Ok(Round::Posted)
+    }
+
+    async fn set_aside(&mut self, number: i64, reason: String) -> Result<Round, Error> {
+        tracing::error!(row = number, reason, "a notice was set aside in hob_outbox_refused");
+        let given_up = self
+            .database
+            .write_lazily(move |transaction| rows::set_aside(transaction, number, &reason, SET_ASIDE_MAX))
+            .await?;
+        if given_up > 0 {
+            tracing::error!(given_up, "too many notices are set aside: the oldest were given up");
         }
         Ok(Round::Posted)
     }
@@ -181,7 +201,45 @@ impl Worker {
     }
 }
 
-/// Whether Hob will not take these events however often they are posted.
+/// Whether Hob will not take these events however often they are posted. That a topic is not ours or not there is
+/// believed when Hob itself says so, and not something on the way to it.
 fn is_refusal(error: &ClientError) -> bool {
-    error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 413 | 415 | 422))
+    let ClientError::Status { status, problem, .. } = error else { return false };
+    match status.as_u16() {
+        400 | 413 | 415 | 422 => true,
+        403 | 404 | 410 => problem.is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn only_what_hob_itself_refuses_for_good_is_set_aside() {
+        let check = |status: u16, told: bool, expect: bool| {
+            let problem =
+                serde_json::json!({ "type": "x", "title": "x", "status": status, "code": "HOB-0001" });
+            let problem = told.then(|| Box::new(serde_json::from_value(problem).unwrap()));
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = ClientError::Status { subject: String::new(), status, problem, retry_after: None };
+            assert_eq!(is_refusal(&error), expect, "{status}");
+        };
+        for (status, told, expect) in [
+            (422, false, true),
+            (413, false, true),
+            (404, true, true),
+            (404, false, false),
+            (401, true, false),
+            (409, true, false),
+            (429, true, false),
+            (503, true, false),
+            (507, true, false),
+        ] {
+            check(status, told, expect);
+        }
+    }
 }

@@ -67,16 +67,7 @@ impl Bus {
     }
 
     pub(crate) fn config(&self, data_dir: &std::path::Path) -> Config {
-        let vars = [
-            ("HOB_TOKEN", "secret"),
-            ("HOB_SERVICE", "things"),
-            ("HOB_ENVIRONMENT", "demo"),
-            ("HOB_TENANT", "uk"),
-            ("HOB_URL", &self.origin),
-            ("HOB_PUBLIC_URL", &self.origin),
-            ("DATA_DIR", data_dir.to_str().unwrap()),
-        ];
-        Config::from_vars(vars.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
+        config(&self.origin, data_dir)
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -106,6 +97,19 @@ impl Bus {
     pub(crate) fn hrefs(&self) -> Vec<String> {
         self.shared.events.lock().unwrap().iter().filter_map(|event| event.subject.clone()).collect()
     }
+}
+
+pub(crate) fn config(origin: &str, data_dir: &std::path::Path) -> Config {
+    let vars = [
+        ("HOB_TOKEN", "secret"),
+        ("HOB_SERVICE", "things"),
+        ("HOB_ENVIRONMENT", "demo"),
+        ("HOB_TENANT", "uk"),
+        ("HOB_URL", origin),
+        ("HOB_PUBLIC_URL", origin),
+        ("DATA_DIR", data_dir.to_str().unwrap()),
+    ];
+    Config::from_vars(vars.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap()
 }
 
 impl Shared {

@@ -41,7 +41,7 @@ async fn a_notice_leaves_with_its_change_and_never_without() {
     add(&database, draft(&bus, "t3", "create"), false).await.unwrap();
     until("both are posted", async || bus.hrefs() == [bus.href("t1"), bus.href("t3")]).await;
     assert_eq!(bus.shared.events.lock().unwrap()[0].requestid.as_deref(), Some("r1"));
-    until("the outbox is empty", async || outbox.waiting().await.unwrap() == 0).await;
+    until("the outbox is empty", async || outbox.figures().await.unwrap().pending == 0).await;
     relay.stop().await;
 }
 
@@ -79,7 +79,7 @@ async fn nothing_is_lost_while_hob_is_away_and_nothing_is_told_twice() {
     until("it was tried", async || !bus.shared.posts.lock().unwrap().is_empty()).await;
     // The process dies with the row still there; what it may already have posted is known by its id.
     drop(relay);
-    assert_eq!(outbox.waiting().await.unwrap(), 1);
+    assert_eq!(outbox.figures().await.unwrap().pending, 1);
     *bus.shared.refuse.lock().unwrap() = None;
     drop((database, outbox));
     let (_, outbox) = open(folder.path()).await;
@@ -99,16 +99,47 @@ async fn a_notice_that_is_never_taken_does_not_hold_up_the_others() {
     }
     let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
     until("the others are posted", async || bus.hrefs() == [bus.href("t1"), bus.href("t3")]).await;
-    let refused: String = database
-        .read(|connection| {
-            Ok::<_, OutboxError>(connection.query_row(
-                "SELECT reason FROM hob_outbox_refused",
-                [],
-                |row| row.get(0),
-            )?)
+    until("it is set aside", async || outbox.figures().await.unwrap().set_aside == 1).await;
+    let set_aside = outbox.set_aside().await.unwrap();
+    assert!(set_aside[0].reason.contains("422"), "{set_aside:?}");
+    assert_eq!(set_aside[0].draft.as_ref().unwrap().notice.href, Some(bus.href("t2")));
+    assert!(outbox.put_back(set_aside[0].number).await.unwrap());
+    until("it is set aside once more", async || {
+        let figures = outbox.figures().await.unwrap();
+        (figures.pending, figures.set_aside) == (0, 1)
+    })
+    .await;
+    assert!(outbox.give_up(set_aside[0].number).await.unwrap());
+    assert_eq!(outbox.figures().await.unwrap(), hob_sdk::outbox::Figures::default());
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn bad_rows_among_many_are_found_and_the_order_of_the_others_is_kept() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    let drafts: Vec<Draft> = (0..400)
+        .map(|number| {
+            let kind = if number % 97 == 13 || number == 399 { "bad" } else { "update" };
+            draft(&bus, &format!("t{number}"), kind)
+        })
+        .collect();
+    let expected: Vec<String> = drafts
+        .iter()
+        .filter(|draft| draft.notice.kind != "bad")
+        .filter_map(|draft| draft.notice.href.clone())
+        .collect();
+    database
+        .write(move |transaction| {
+            drafts.into_iter().try_for_each(|draft| Outbox::enqueue(transaction, draft))
         })
         .await
         .unwrap();
-    assert!(refused.contains("422"), "{refused}");
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    until("the outbox is empty", async || outbox.figures().await.unwrap().pending == 0).await;
+    assert_eq!(bus.hrefs(), expected);
+    assert_eq!(outbox.figures().await.unwrap().set_aside, 5);
+    let posts = bus.shared.posts.lock().unwrap().len();
+    assert!(posts < 150, "{posts} posts");
     relay.stop().await;
 }

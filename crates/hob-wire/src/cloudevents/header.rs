@@ -22,7 +22,7 @@ pub(super) fn encode(text: &str) -> String {
 
 /// Reads a header value as an attribute; `None` when it is no UTF-8. A percent sign that begins no code is taken as
 /// it stands, and so are characters that need not have been encoded.
-pub(crate) fn decode(value: &[u8]) -> Option<Cow<'_, str>> {
+pub fn decode(value: &[u8]) -> Option<Cow<'_, str>> {
     let value = value.trim_ascii();
     let is_quoted = value.len() >= 2 && value.starts_with(b"\"") && value.ends_with(b"\"");
     if !is_quoted && !value.contains(&b'%') {
