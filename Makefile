@@ -43,6 +43,13 @@ test: ## everything that CI runs
 	HOB_TEST_BROWSER=1 TAKEAWAY_PROFILE=dev cargo test --workspace --quiet
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 
+.PHONY: interop
+interop: ## run clients and suites that nobody here wrote against Hob
+	@scripts/need cc node npm python3 python3-venv curl
+	interop/prepare target/interop
+	cargo build --quiet --workspace --bins
+	python3 interop/run.py $${CARGO_TARGET_DIR:-target}/debug/hob $$(realpath target/interop)
+
 .PHONY: check
 check: ## the quick part: format, lints, tidy
 	cargo fmt --all --check
