@@ -10,7 +10,8 @@ mod attribute;
 
 use hob_wire::FilterSpec;
 
-pub(crate) use attribute::{Attribute, Attributes, Text, View};
+use attribute::Attribute;
+pub(crate) use attribute::{Attributes, View};
 
 /// Conditions of one subscription, counted at every level.
 pub(crate) const FILTER_CONDITIONS_MAX: usize = 100;

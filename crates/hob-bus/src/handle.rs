@@ -20,6 +20,7 @@ use crate::parts::EventLog;
 use crate::parts::keeper::{self, Keeper};
 use crate::positions::{Positions, tag_of};
 use crate::publish::{Order, OrderedEvent, Writer};
+use crate::push::Pushes;
 use crate::read::Reader;
 use crate::subscriptions::Subscriptions;
 use crate::tail::Tail;
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) topics: Topics,
     pub(crate) writer: Writer,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) pushes: Pushes,
     conditions: Conditions,
 }
 
@@ -75,6 +77,7 @@ impl Bus {
             writer,
             subscriptions,
             conditions,
+            pushes: Pushes::default(),
         };
         let inner = Arc::new(inner);
         tokio::spawn(save_cursors(Arc::downgrade(&inner)));

@@ -30,10 +30,10 @@ mod scrub;
 mod seal;
 mod tail;
 
-#[allow(dead_code, unused_imports, reason = "subscriptions take filters next")]
+mod breaker;
 mod filter;
 mod lag;
-#[allow(dead_code, reason = "pushes are signed next")]
+mod push;
 mod signature;
 mod sink;
 mod step;
@@ -48,5 +48,6 @@ pub use filter::FilterFlaw;
 pub use handle::Bus;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
 pub use parts::EventLogStats;
+pub use push::{ANSWER_BYTES_MAX, Answer, CONNECT_TIMEOUT, Delivery, Endpoint, Unreached};
 pub use sink::{SinkFlaw, check_address, check_sink};
 pub use tail::Tail;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 pub(crate) use event::{EventRow, Form, id_space, put_varint, take_varint};
-pub(crate) use subscription::{CursorRow, LetterRow, SubscriptionRow};
+pub(crate) use subscription::{CursorRow, LetterRow, PauseRow, SecretsRow, SubscriptionRow};
 
 /// A topic at `topics/<environment>/<tenant>/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use hob_core::{Timestamp, random_bytes};
 use sha2::Sha256;
 
+use crate::rows::SecretsRow;
+
 /// How long the old secret signs beside the new one.
 pub(crate) const ROTATION: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a secret that Hob makes.
@@ -80,6 +82,21 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
+    /// The secrets as they are stored; none when they cannot be understood.
+    pub(crate) fn from_row(row: &SecretsRow) -> Option<Self> {
+        let previous = match &row.previous {
+            Some((text, until)) => Some((SigningSecret::parse(text).ok()?, *until)),
+            None => None,
+        };
+        Some(Self { current: SigningSecret::parse(&row.current).ok()?, previous })
+    }
+
+    /// The same for storing them.
+    pub(crate) fn to_row(&self) -> SecretsRow {
+        let previous = self.previous.as_ref().map(|(secret, until)| (secret.expose().to_owned(), *until));
+        SecretsRow { current: self.current.expose().to_owned(), previous }
+    }
+
     /// Those of a new endpoint.
     pub(crate) fn generate() -> Self {
         Self { current: SigningSecret::generate(), previous: None }
@@ -145,6 +162,7 @@ mod tests {
         assert_eq!(new, secrets.current.sign(ID, 1_614_265_330, BODY));
         assert!(secrets.sign(ID, at(1_614_265_330 + 24 * 3600 - 1), BODY).contains(' '));
         assert!(!secrets.sign(ID, start.plus(ROTATION), BODY).contains(' '));
+        assert_eq!(Secrets::from_row(&secrets.to_row()), Some(secrets));
     }
 
     #[test]

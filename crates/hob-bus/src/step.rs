@@ -20,6 +20,7 @@ use hob_core::Timestamp;
 use hob_wire::{Collapse, DeliveryError, DeliveryOrder, DeliverySpec, EventChange as Change, OnPoison};
 
 use crate::model::limits::{PARKED_MAX, PENDING_MAX};
+use crate::rows::PauseRow;
 
 mod leases;
 mod letters;
@@ -87,6 +88,12 @@ pub(crate) struct Halt {
     pub(crate) until: Option<Timestamp>,
     /// Its endpoint wanted it, and said so; else somebody paused it.
     pub(crate) gone: Option<String>,
+}
+
+impl From<&PauseRow> for Halt {
+    fn from(row: &PauseRow) -> Self {
+        Self { until: row.until, gone: row.gone.clone() }
+    }
 }
 
 /// Something to be delivered.

@@ -231,9 +231,9 @@ impl Subscription {
             return Ok(Tried::Again);
         }
         let items: Vec<Item> = gathered.events.iter().map(|(item, _)| *item).collect();
-        let attempt = body.state.attempts(&items);
+        let attempts = items.iter().map(|item| body.state.attempts(*item)).collect();
         let events = gathered.events.into_iter().map(|(_, event)| event).collect();
-        Ok(Tried::Taken(Taken { batch: Batch { lease, expires, events }, attempt }))
+        Ok(Tried::Taken(Taken { batch: Batch { lease, expires, events }, attempts }))
     }
 
     /// Events that are damaged, or no longer what it asks for, are passed over; says whether there were any.

@@ -13,9 +13,12 @@ use tokio::sync::Mutex;
 use crate::filter::Filters;
 use crate::model::limits::{SUBSCRIPTION_TOPICS_MAX, SUBSCRIPTION_TYPES_MAX, SUBSCRIPTIONS_PER_SERVICE_MAX};
 use crate::positions::{Positions, tags_for};
+use crate::push::check_delivery;
 use crate::read::Reader;
-use crate::rows::{CursorRow, LetterRow, ROW_VERSION, SubscriptionRow, decode_json, encode_json};
-use crate::step::{State, Terms};
+use crate::rows::{CursorRow, LetterRow, PauseRow, ROW_VERSION, SubscriptionRow, decode_json, encode_json};
+use crate::signature::Secrets;
+use crate::sink::check_sink;
+use crate::step::{Halt, Input, State, Terms};
 use crate::subscription::{Subscription, Unsaved};
 use crate::topics::Topics;
 use crate::{Error, Put, SubscriptionKey};
@@ -58,7 +61,8 @@ impl Subscriptions {
             let own = letters.remove(&letter_prefix(&key)).unwrap_or_default();
             let own = own.into_iter().filter(|(_, letter)| letter.of == row.id);
             let state = resume(&key, &row, cursor, positions.head())?;
-            let state = state.with_letters(own.map(|(sequence, _)| sequence));
+            let mut state = state.with_letters(own.map(|(sequence, _)| sequence));
+            state.halt = row.paused.as_ref().map(Halt::from);
             let subscription = Arc::new(Subscription::new(key.clone(), row, filters, state, &unsaved));
             subscription.listen(positions).await;
             known.insert(key, subscription);
@@ -155,6 +159,37 @@ impl Subscriptions {
         Ok(())
     }
 
+    /// Has a subscription hand out nothing, or go on.
+    pub(crate) async fn halt(
+        &self,
+        key: &SubscriptionKey,
+        pause: Option<PauseRow>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
+        let subscription = self.get(key)?;
+        let mut body = subscription.body.lock().await;
+        let row = SubscriptionRow { paused: pause, ..body.row.clone() };
+        self.write_row(key, &row).await?;
+        let halt = row.paused.as_ref().map(Halt::from);
+        body.row = row;
+        subscription.step(&mut body, Input::Halted(halt), now);
+        Ok(())
+    }
+
+    /// Makes a new signing secret; the old one signs beside it for a day.
+    pub(crate) async fn rotate_secret(&self, key: &SubscriptionKey, now: Timestamp) -> Result<String, Error> {
+        let _changing = self.changing.lock().await;
+        let subscription = self.get(key)?;
+        let mut body = subscription.body.lock().await;
+        let secrets = body.row.secrets.as_ref().and_then(Secrets::from_row);
+        let secrets = secrets.map_or_else(Secrets::generate, |secrets| secrets.rotate(now));
+        let row = SubscriptionRow { secrets: Some(secrets.to_row()), ..body.row.clone() };
+        self.write_row(key, &row).await?;
+        body.row = row;
+        Ok(secrets.current.expose().to_owned())
+    }
+
     /// Writes the cursors that have moved; says how many could not be written, and why the first could not.
     pub(crate) async fn save(&self, now: Timestamp) -> Option<(usize, Error)> {
         let unsaved: Vec<_> = self.unsaved.take().iter().filter_map(|key| self.get(key).ok()).collect();
@@ -194,6 +229,12 @@ fn check(key: &SubscriptionKey, spec: &mut SubscriptionSpec, topics: &Topics) ->
         return refuse(format!(
             "the limits are {SUBSCRIPTION_TOPICS_MAX} topics and {SUBSCRIPTION_TYPES_MAX} types; make a second one"
         ));
+    }
+    if let Some(sink) = &spec.sink {
+        check_sink(sink).map_err(|flaw| Error::BadSink { name: key.name.clone(), flaw })?;
+    }
+    if let Err(problem) = check_delivery(&spec.delivery) {
+        return refuse(problem);
     }
     if let Some(kind) = spec.types.iter().find(|kind| kind.is_empty() || kind.len() > TYPE_LENGTH_MAX) {
         return refuse(format!(
@@ -270,7 +311,8 @@ fn compile(key: &SubscriptionKey, filters: &[hob_wire::FilterSpec]) -> Result<Fi
 /// The same subscription, asking for something else.
 fn respecified(row: &SubscriptionRow, spec: SubscriptionSpec) -> SubscriptionRow {
     let SubscriptionSpec { topics, types, filters, sink, delivery, from: _ } = spec;
-    SubscriptionRow { topics, types, filters, sink, delivery, ..row.clone() }
+    let secrets = row.secrets.clone().or_else(|| sink.as_ref().map(|_| Secrets::generate().to_row()));
+    SubscriptionRow { topics, types, filters, sink, delivery, secrets, ..row.clone() }
 }
 
 fn parse_key(key: &str) -> Result<SubscriptionKey, Error> {

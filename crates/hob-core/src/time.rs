@@ -34,6 +34,12 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
+    /// Reads the date of an HTTP header: `Mon, 05 Jan 2026 12:00:00 GMT`.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Self(time.as_microsecond()))
+    }
+
     /// The instant `by` later; the end of time at the limit.
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
@@ -102,6 +108,13 @@ mod tests {
             assert_eq!(time.to_string().parse(), Ok(time));
         }
         assert_eq!(Timestamp::from_micros(1_767_614_400_000_000).to_string(), "2026-01-05T12:00:00Z");
+    }
+
+    #[test]
+    fn http_dates_are_read() {
+        let expect = "2026-01-05T12:00:00Z".parse().ok();
+        assert_eq!(Timestamp::from_http_date("Mon, 05 Jan 2026 12:00:00 GMT"), expect);
+        assert_eq!(Timestamp::from_http_date("2026-01-05"), None);
     }
 
     #[test]

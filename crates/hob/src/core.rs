@@ -4,6 +4,7 @@ mod announce;
 mod fetch;
 mod housekeeping;
 mod intake;
+mod push;
 mod run;
 mod sampler;
 

@@ -6,6 +6,7 @@ use hob_core::{Scope, Timestamp, TopicName};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::attribute::Text;
 use super::*;
 use crate::rows::EventRow;
 

@@ -34,9 +34,9 @@ impl State {
         Ok(Vec::new())
     }
 
-    /// How often the most tried of these items was tried.
-    pub(crate) fn attempts(&self, items: &[Item]) -> u32 {
-        items.iter().filter_map(|item| self.slots.get(item)).map(|slot| slot.attempts).max().unwrap_or(0)
+    /// How often an item was handed out.
+    pub(crate) fn attempts(&self, item: Item) -> u32 {
+        self.slots.get(&item).map_or(0, |slot| slot.attempts)
     }
 
     pub(super) fn ack(&mut self, ack: AckInput, now: Timestamp) -> Result<Vec<Action>, Refusal> {

@@ -1,7 +1,5 @@
 //! What the push loop uses: events to push, and how each push went.
 
-#![allow(dead_code, reason = "pushes use it next")]
-
 use std::time::Duration;
 
 use hob_core::{Clock, Timestamp};
@@ -18,8 +16,8 @@ use crate::step::{Input, Verdict};
 pub(crate) struct Taken {
     /// The lease and its events.
     pub(crate) batch: Batch,
-    /// The most tried of them is handed out for the n-th time.
-    pub(crate) attempt: u32,
+    /// How often each of them was handed out, this time included.
+    pub(crate) attempts: Vec<u32>,
 }
 
 /// How the delivery of one event went.

@@ -1,9 +1,10 @@
 //! What others ask of subscriptions: part of [`Bus`].
 
-use hob_core::Scope;
+use hob_core::{Scope, Timestamp};
 use hob_wire::{Ack, Batch, SubscriptionSpec, SubscriptionState};
 
 use crate::lag::describe;
+use crate::subscription::Subscription;
 use crate::tail::Tail;
 use crate::{Bus, Error, Filter, Pull, Put, SubscriptionKey};
 
@@ -18,8 +19,17 @@ impl Bus {
         let inner = &self.inner;
         inner.check_open()?;
         let now = inner.clocks.wall.now();
+        let had_secret = match inner.subscriptions.get(key) {
+            Ok(known) => known.body.lock().await.row.secrets.is_some(),
+            Err(_) => false,
+        };
         let put = inner.subscriptions.put(key, spec, &inner.reader(), &inner.topics, now).await?;
-        let value = describe(&put.value, &inner.reader(), &inner.topics, now).await?;
+        inner.pushes.changed();
+        let mut value = self.describe(&put.value, now).await?;
+        if !had_secret {
+            let body = put.value.body.lock().await;
+            value.secret = body.row.secrets.as_ref().map(|secrets| secrets.current.clone());
+        }
         Ok(Put { value, created: put.created })
     }
 
@@ -29,7 +39,7 @@ impl Bus {
         for subscription in self.inner.subscriptions.all() {
             if subscription.key.scope == *scope {
                 let now = self.inner.clocks.wall.now();
-                states.push(describe(&subscription, &self.inner.reader(), &self.inner.topics, now).await?);
+                states.push(self.describe(&subscription, now).await?);
             }
         }
         Ok(states)
@@ -39,14 +49,36 @@ impl Bus {
     pub async fn subscription(&self, key: &SubscriptionKey) -> Result<SubscriptionState, Error> {
         let subscription = self.inner.subscriptions.get(key)?;
         let now = self.inner.clocks.wall.now();
-        describe(&subscription, &self.inner.reader(), &self.inner.topics, now).await
+        self.describe(&subscription, now).await
+    }
+
+    async fn describe(
+        &self,
+        subscription: &Subscription,
+        now: Timestamp,
+    ) -> Result<SubscriptionState, Error> {
+        let inner = &self.inner;
+        let mut state = describe(subscription, &inner.reader(), &inner.topics, now).await?;
+        inner.pushes.show(&subscription.key, &mut state);
+        Ok(state)
+    }
+
+    /// Makes a new signing secret, and tells it once; the old one signs beside it for a day.
+    pub async fn rotate_secret(&self, key: &SubscriptionKey) -> Result<SubscriptionState, Error> {
+        self.inner.check_open()?;
+        let now = self.inner.clocks.wall.now();
+        let secret = self.inner.subscriptions.rotate_secret(key, now).await?;
+        self.inner.pushes.changed();
+        Ok(SubscriptionState { secret: Some(secret), ..self.subscription(key).await? })
     }
 
     /// Deletes a subscription with its cursor; ends its pulls and streams. [`Error::SubscriptionUnknown`] when there
     /// is none.
     pub async fn delete_subscription(&self, key: &SubscriptionKey) -> Result<(), Error> {
         self.inner.check_open()?;
-        self.inner.subscriptions.delete(key).await
+        self.inner.subscriptions.delete(key).await?;
+        self.inner.pushes.changed();
+        Ok(())
     }
 
     /// Hands out events under a lease: at most one lease of a subscription is alive at

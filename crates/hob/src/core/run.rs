@@ -20,6 +20,7 @@ use super::announce::{announcer, publish};
 use super::fetch::ThroughRouter;
 use super::housekeeping;
 use super::intake::Telemetry;
+use super::push::HttpEndpoint;
 use super::sampler::Sampler;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -47,6 +48,7 @@ struct Core {
     deploy_loop: hob_deploy::Service,
     waiting: super::announce::Waiting,
     sampler: Sampler,
+    endpoint: HttpEndpoint,
     store: Store,
 }
 
@@ -79,11 +81,16 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let (stop_agent, agent_stops) = watch::channel(false);
     let (stop_api, api_stops) = watch::channel(false);
     let (stop_deploy, deploy_stops) = watch::channel(false);
-    let Core { api, bus, watch, deploy_loop, waiting, sampler, store } = core;
+    let (stop_push, push_stops) = watch::channel(false);
+    let Core { api, bus, watch, deploy_loop, waiting, sampler, endpoint, store } = core;
     let deploying = tokio::spawn(deploy_loop.run(raised(deploy_stops)));
     let ticking = tokio::spawn({
         let bus = bus.clone();
         async move { bus.tick_wall_clock().await }
+    });
+    let pushing = tokio::spawn({
+        let (bus, stop) = (bus.clone(), raised(push_stops));
+        async move { bus.push(Arc::new(endpoint), stop).await }
     });
     let announcing = tokio::spawn(publish(waiting, bus.clone()));
     let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
@@ -101,12 +108,23 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     let _ = tokio::time::timeout(DRAIN_MAX, serving).await;
     let _ = stop_deploy.send(true);
     let _ = tokio::time::timeout(DRAIN_MAX, deploying).await;
+    let _ = stop_push.send(true);
+    let _ = tokio::time::timeout(DRAIN_MAX, pushing).await;
     watch.close().await;
     bus.close().await;
     for task in [ticking, announcing, trimming, sampling] {
         task.abort();
     }
     Ok(())
+}
+
+/// The scopes' public origins, as they are declared at the time.
+fn origins(deploy: Deploy, router_url: String) -> super::push::Origins {
+    Arc::new(move |scope| {
+        let declared = deploy.declarations();
+        let public_url = declared.and_then(|(_, declared)| declared.platform.public_url.clone());
+        Some(public_url.map_or_else(|| router_url.clone(), |url| scope.fill(&url)))
+    })
 }
 
 async fn raised(mut flag: watch::Receiver<bool>) {
@@ -138,6 +156,8 @@ async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
             .await
             .map_err(|error| failed(&error))?;
     let fetch = ThroughRouter::new(&settings.router_url()).map_err(|error| failed(&error))?;
+    let endpoint = HttpEndpoint::new(&settings.router_url(), origins(deploy.clone(), settings.router_url()))
+        .map_err(|error| failed(&error))?;
     let declared = deploy.declarations();
     let scopes = declared.as_ref().map(|(_, declared)| declared.platform.scopes()).unwrap_or_default();
     let watch = Watch::open(&store, &bus, Arc::new(fetch), scopes).await.map_err(|error| failed(&error))?;
@@ -167,5 +187,5 @@ async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
     if let Some((_, declared)) = declared {
         api.derive(&declared).await.map_err(|error| Failure::from(*error.0))?;
     }
-    Ok(Core { api, bus, watch, deploy_loop, waiting, sampler, store })
+    Ok(Core { api, bus, watch, deploy_loop, waiting, sampler, endpoint, store })
 }
