@@ -1375,6 +1375,19 @@ export interface components {
              * @description Events in the log.
              */
             events: number;
+            /**
+             * @description How the event log is kept.
+             * @default {
+             *       "oldest": 0,
+             *       "sealed": 0,
+             *       "parts": 0,
+             *       "bytes": 0,
+             *       "expired": 0,
+             *       "compacted": 0,
+             *       "full": false
+             *     }
+             */
+            event_log: components["schemas"]["EventLogState"];
         };
         /** @description An environment (qa, production) and a tenant (uk, ie), written `production/uk`. */
         Scope: {
@@ -1382,6 +1395,56 @@ export interface components {
             environment: components["schemas"]["Name"];
             /** @description For whom. */
             tenant: components["schemas"]["Name"];
+        };
+        /** @description How the event log is kept. */
+        EventLogState: {
+            /**
+             * Format: uint64
+             * @description The oldest sequence that is kept of any topic.
+             */
+            oldest: number;
+            /**
+             * Format: uint64
+             * @description Up to here events are sealed in compressed parts.
+             */
+            sealed: number;
+            /**
+             * Format: uint64
+             * @description How many parts there are.
+             */
+            parts: number;
+            /**
+             * Format: uint64
+             * @description Bytes on disk.
+             */
+            bytes: number;
+            /**
+             * Format: uint64
+             * @description Events that are gone because their topics keep them no longer.
+             */
+            expired: number;
+            /**
+             * Format: uint64
+             * @description Superseded events of compact topics that are gone since Hob started.
+             */
+            compacted: number;
+            /** @description Sequences between which events are damaged and cannot be read. */
+            damaged?: components["schemas"]["SequenceRange"][];
+            /** @description Whether events are refused because the disk is full. */
+            full: boolean;
+        };
+        /** @description Sequences from the first to the last. */
+        SequenceRange: {
+            /**
+             * Format: uint64
+             * @description The first.
+             */
+            first: number;
+            /**
+             * Format: uint64
+             * @description The last.
+             */
+            last: number;
         };
         /** @description Whose token it is: `GET /v1/me`. */
         Me: {

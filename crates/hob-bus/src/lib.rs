@@ -46,6 +46,7 @@ pub use entities::{EntityPage, LiveEntity};
 pub use error::{Error, EventFlaw};
 pub use filter::FilterFlaw;
 pub use handle::Bus;
+pub use hob_store::Gap;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
 pub use parts::EventLogStats;
 pub use push::{ANSWER_BYTES_MAX, Answer, CONNECT_TIMEOUT, Delivery, Endpoint, Unreached};

@@ -16,12 +16,14 @@ mod part;
 
 mod index;
 
+mod examine;
 mod lock;
 mod open;
 mod seek;
 mod store;
 
 pub use blobs::{BLOB_BYTES_MAX, BLOB_NAME_BYTES_MAX, Blob, BlobError, Blobs};
+pub use examine::{Finding, examine};
 pub use index::{Index, IndexCommit, IndexEntry, IndexError, IndexPut};
 pub use kv::{
     Entry, Expected, KEY_BYTES_MAX, Kv, KvChange, KvError, KvWatch, Listing, Revision, VALUE_BYTES_MAX,

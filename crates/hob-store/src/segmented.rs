@@ -205,6 +205,11 @@ impl Drop for SegmentedLog {
     }
 }
 
+/// What is damaged in the log in a directory, without changing anything there.
+pub(crate) fn examine(directory: &Path) -> Result<Vec<Gap>, OpenError> {
+    recover::examine(directory)
+}
+
 fn remove_segment(index: &Index, path: &Path) -> Result<(), TrimError> {
     let bytes = fs::metadata(path).map(|metadata| metadata.len()).unwrap_or(0);
     fs::remove_file(path).map_err(|source| trim_error(path, source))?;

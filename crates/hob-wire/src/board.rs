@@ -80,6 +80,40 @@ pub struct Status {
     pub issues: u32,
     /// Events in the log.
     pub events: u64,
+    /// How the event log is kept.
+    #[serde(default)]
+    pub event_log: EventLogState,
+}
+
+/// How the event log is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EventLogState {
+    /// The oldest sequence that is kept of any topic.
+    pub oldest: u64,
+    /// Up to here events are sealed in compressed parts.
+    pub sealed: u64,
+    /// How many parts there are.
+    pub parts: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Events that are gone because their topics keep them no longer.
+    pub expired: u64,
+    /// Superseded events of compact topics that are gone since Hob started.
+    pub compacted: u64,
+    /// Sequences between which events are damaged and cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<SequenceRange>,
+    /// Whether events are refused because the disk is full.
+    pub full: bool,
+}
+
+/// Sequences from the first to the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SequenceRange {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
 }
 
 /// Whose token it is: `GET /v1/me`.

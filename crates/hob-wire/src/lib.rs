@@ -32,7 +32,8 @@ pub mod yaml;
 
 pub use access::{AccessRecord, Role};
 pub use board::{
-    Applied, Figure, Figures, Me, MetricName, NewRollback, NewRollout, Reason, Rule, Status, Stored,
+    Applied, EventLogState, Figure, Figures, Me, MetricName, NewRollback, NewRollout, Reason, Rule,
+    SequenceRange, Status, Stored,
 };
 pub use cloudevents::{Extension, base64_text};
 pub use declarations::{Change, Declarations, FileText};

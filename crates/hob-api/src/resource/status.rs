@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hob_watch::IssueFilter;
-use hob_wire::{Hal, IssueState, Me, ServiceState, Status};
+use hob_wire::{EventLogState, Hal, IssueState, Me, SequenceRange, ServiceState, Status};
 use http::{StatusCode, header};
 
 use crate::app::document;
@@ -13,6 +13,9 @@ use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::extract::json;
 use crate::state::Api;
+
+/// Damaged ranges that the status names.
+const DAMAGED_MAX: usize = 100;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -51,11 +54,27 @@ async fn status(State(api): State<Api>) -> Result<Response, ApiError> {
         services_ready: count(ready),
         issues: count(issues),
         events: api.bus.head(),
+        event_log: event_log(&api),
     };
     Ok(json(
         StatusCode::OK,
         &Hal::new(status, "/v1/status").link("services", "/v1/services").link("issues", "/v1/issues"),
     ))
+}
+
+fn event_log(api: &Api) -> EventLogState {
+    let stats = api.bus.log_stats();
+    let range = |gap: &hob_bus::Gap| SequenceRange { first: gap.first, last: gap.last };
+    EventLogState {
+        oldest: stats.oldest,
+        sealed: stats.sealed,
+        parts: stats.parts,
+        bytes: stats.bytes,
+        expired: stats.expired_events,
+        compacted: stats.compacted_events,
+        damaged: stats.damaged.iter().take(DAMAGED_MAX).map(range).collect(),
+        full: stats.is_full,
+    }
 }
 
 async fn me(caller: Caller) -> Response {

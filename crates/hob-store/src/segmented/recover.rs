@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::log::Gap;
 use crate::open::OpenError;
 use crate::segmented::block;
-use crate::segmented::index::{Place, State};
+use crate::segmented::index::{Index, Place, State};
 use crate::segmented::scan::{self, Piece, Scan, missing_of};
 use crate::segmented::segment::{self, Beginning, LogId, SEGMENT_HEADER_BYTES};
 use crate::segmented::writer::Active;
@@ -49,6 +49,21 @@ pub(super) fn recover(directory: &Path, tail_bytes_max: usize) -> Result<Recover
     Ok(Recovered { id, state: recovery.state, active })
 }
 
+/// What a recovery would quarantine; changes nothing.
+pub(super) fn examine(directory: &Path) -> Result<Vec<Gap>, OpenError> {
+    let segments = segment::list(directory).map_err(OpenError::io("list", directory))?;
+    let Some(id) = known_id(directory, &segments)?.1 else { return Ok(Vec::new()) };
+    let mut recovery = Recovery { salt: id.salt(), state: State::new(0), next_seq: 1, last_crc: None };
+    for (at, (first_seq, path)) in segments.iter().enumerate() {
+        let bytes = read_segment(path)?;
+        let scan = recovery.segment(path, *first_seq, &bytes);
+        if let Some((next_first, _)) = segments.get(at + 1) {
+            recovery.seal(path, &bytes, &scan, *next_first);
+        }
+    }
+    Ok(Index::new(recovery.state).stats().quarantined)
+}
+
 /// Creates the first segment of a new log.
 fn begin(directory: &Path, id: LogId, mut recovery: Recovery) -> Result<Recovered, OpenError> {
     let created = segment::create(directory, id, 1);
@@ -62,6 +77,18 @@ fn begin(directory: &Path, id: LogId, mut recovery: Recovery) -> Result<Recovere
 
 /// Finds out the log's identity and refuses segments of another log or version.
 fn identify(directory: &Path, segments: &[(u64, PathBuf)]) -> Result<LogId, OpenError> {
+    let id_path = directory.join("id");
+    match known_id(directory, segments)? {
+        (Some(id), _) => Ok(id),
+        (None, known) => segment::write_id(directory, known).map_err(OpenError::io("write", &id_path)),
+    }
+}
+
+/// The log's identity as it is recorded, and as it is known from anywhere.
+fn known_id(
+    directory: &Path,
+    segments: &[(u64, PathBuf)],
+) -> Result<(Option<LogId>, Option<LogId>), OpenError> {
     let id_path = directory.join("id");
     let recorded = segment::read_id(directory).map_err(OpenError::io("read", &id_path))?;
     let mut known = recorded;
@@ -86,10 +113,7 @@ fn identify(directory: &Path, segments: &[(u64, PathBuf)]) -> Result<LogId, Open
     if known.is_none() && !segments.is_empty() {
         return Err(OpenError::LostIdentity { path: id_path });
     }
-    match (recorded, known) {
-        (Some(id), _) => Ok(id),
-        (None, known) => segment::write_id(directory, known).map_err(OpenError::io("write", &id_path)),
-    }
+    Ok((recorded, known))
 }
 
 fn read_segment(path: &Path) -> Result<Bytes, OpenError> {

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, and prints its seed"
 )]
 
+mod examined;
 mod faults;
 mod files;
 mod flips;

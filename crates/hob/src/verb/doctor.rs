@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use hob_wire::{Hal, Status};
+use hob_wire::{EventLogState, Hal, Status};
 
 use crate::cli::Global;
 use crate::failure::Failure;
@@ -47,6 +47,8 @@ pub(crate) async fn doctor(global: &Global) -> Result<ExitCode, Failure> {
             tell("router", status.routers > 0, format!("{} live at {}", status.routers, status.router_url));
             let ready = format!("{} of {} ready; see hob services", status.services_ready, status.services);
             tell("services", status.services_ready == status.services, ready);
+            let (fine, words) = events(&status.event_log);
+            tell("events", fine, words);
         }
         Err(failure) => {
             let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -55,8 +57,76 @@ pub(crate) async fn doctor(global: &Global) -> Result<ExitCode, Failure> {
             let words =
                 ports.as_ref().err().map_or_else(|| "free".to_owned(), |failure| failure.message.clone());
             tell("ports", ports.is_ok(), words);
+            // Nobody answers, so the files are looked at themselves; nothing in them is changed.
+            let data = settings.data.clone();
+            let examined = tokio::task::spawn_blocking(move || hob_store::examine(&data)).await;
+            match examined {
+                Ok(Ok(findings)) if findings.is_empty() => {
+                    tell("data", true, "every record can be read".to_owned());
+                }
+                Ok(Ok(findings)) => findings.iter().for_each(|finding| tell("data", false, damage(finding))),
+                Ok(Err(error)) => tell("data", false, format!("failed to {error}")),
+                Err(error) => tell("data", false, error.to_string()),
+            }
         }
     }
     screen::table(&["what", "state", "details"], &rows, "");
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// How the event log is, and whether that is fine.
+fn events(log: &EventLogState) -> (bool, String) {
+    if log.full {
+        return (false, "refused: the disk is full; free some space".to_owned());
+    }
+    let ranges: Vec<String> = log.damaged.iter().map(|gap| between(gap.first, gap.last)).collect();
+    if !ranges.is_empty() {
+        let words =
+            format!("damaged {}; the rest is served; restore the data from a copy", ranges.join(", "));
+        return (false, words);
+    }
+    (true, format!("{:.1} MiB, sealed up to {}", log.bytes as f64 / f64::from(1 << 20), log.sealed))
+}
+
+fn damage(finding: &hob_store::Finding) -> String {
+    let ranges = finding.lost.iter().map(|gap| between(gap.first, gap.last));
+    let pieces = finding.pieces.iter().map(|piece| format!("its {piece}, which loses no record"));
+    let what: Vec<String> = ranges.chain(pieces).collect();
+    format!("{}: damaged {}; restore it from a copy", finding.path.display(), what.join(", "))
+}
+
+fn between(first: u64, last: u64) -> String {
+    match last {
+        u64::MAX => format!("from {first} on"),
+        last if last == first => format!("at {first}"),
+        last => format!("between {first} and {last}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hob_wire::SequenceRange;
+
+    use super::*;
+
+    #[test]
+    fn damage_and_a_full_disk_are_told() {
+        let sound = EventLogState { bytes: 3 << 20, sealed: 7, ..EventLogState::default() };
+        let damaged = vec![SequenceRange { first: 3, last: 3 }, SequenceRange { first: 5, last: 9 }];
+        for (log, fine, words) in [
+            (sound.clone(), true, "3.0 MiB, sealed up to 7"),
+            (
+                EventLogState { full: true, ..sound.clone() },
+                false,
+                "refused: the disk is full; free some space",
+            ),
+            (
+                EventLogState { damaged, ..sound },
+                false,
+                "damaged at 3, between 5 and 9; the rest is served; restore the data from a copy",
+            ),
+        ] {
+            assert_eq!(events(&log), (fine, words.to_owned()));
+        }
+    }
 }
