@@ -154,18 +154,6 @@ impl EventLog {
         self.view().ranges.iter().find_map(first).unwrap_or_else(|| self.log.oldest())
     }
 
-    /// What the sealed parts have of each topic, oldest part first, as (topic's tag, counts): so that nobody needs to
-    /// read them to count.
-    #[expect(dead_code, reason = "for the index that is read back when the bus opens")]
-    pub(crate) fn counts(&self) -> Vec<(Tag, TagCount)> {
-        let view = self.view();
-        let parts = view.ranges.iter().flat_map(|range| &range.parts);
-        parts
-            .flat_map(|part| &part.tags)
-            .filter_map(|(tag, count)| Some((Tag::new(tag).ok()?, *count)))
-            .collect()
-    }
-
     /// Up to where events of each of these topics are gone by retention; topics that lost none are left out.
     pub(crate) fn marks<'a>(&self, tags: impl IntoIterator<Item = &'a Tag>) -> BTreeMap<Tag, u64> {
         let view = self.view();

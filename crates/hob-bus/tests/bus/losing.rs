@@ -94,7 +94,7 @@ impl Blobs for Trouble {
     }
 }
 
-async fn open(directory: &std::path::Path, options: StoreOptions) -> Store {
+pub(crate) async fn open(directory: &std::path::Path, options: StoreOptions) -> Store {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         assert!(tokio::time::Instant::now() < deadline, "something still holds the store");
@@ -270,4 +270,92 @@ async fn a_disk_that_fills_up_under_a_write_is_told_too() {
     publish(&bus, 5).await;
     bus.tend_log().await.unwrap();
     assert_eq!(positions(&bus, "orders").await.len(), 10);
+}
+
+/// A disk of 40 MiB of its own, where the system lets this process mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=40m", "hob-test"])
+            .arg(folder.path())
+            .output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(Self(folder))
+    }
+
+    fn grow(&self) {
+        let grown =
+            std::process::Command::new("mount").args(["-o", "remount,size=160m"]).arg(self.0.path()).status();
+        assert!(grown.unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "the small disk stays mounted");
+    }
+}
+
+#[tokio::test]
+async fn a_real_disk_that_fills_up_loses_nothing() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("not run: this process may mount no disk of its own");
+        return;
+    };
+    let directory = disk.0.path().join("data");
+    let events = LogOptions { segment_bytes: 4 << 20, ..LogOptions::default() };
+    let options = StoreOptions { events, ..StoreOptions::default() };
+    let store = open(&directory, options.clone()).await;
+    let bus = bus_on(&store).await;
+    let mut acknowledged = 0;
+    let refused = loop {
+        let drafts: Vec<_> = (0..500).map(|n| wide(acknowledged + n)).collect();
+        match bus.publish(&publisher("orders"), drafts).await {
+            Ok(_) => acknowledged += 500,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code().status, 507, "{refused}");
+    bus.tend_log().await.ok();
+    assert!(bus.log_stats().is_full);
+    assert_eq!(conditions(&bus).await, [("disk".to_owned(), "active".to_owned())]);
+    assert_eq!(count(&bus).await, acknowledged);
+    drop((bus, store));
+    let store = open(&directory, options).await;
+    let bus = bus_on(&store).await;
+    assert_eq!(count(&bus).await, acknowledged);
+    disk.grow();
+    bus.tend_log().await.unwrap();
+    publish(&bus, 1).await;
+    assert_eq!(count(&bus).await, acknowledged + 1);
+    assert_eq!(conditions(&bus).await.last().unwrap(), &("disk".to_owned(), "inactive".to_owned()));
+    let stats = bus.log_stats();
+    assert!(stats.sealed as u32 >= acknowledged && stats.damaged.is_empty(), "{stats:?}");
+    bus.close().await;
+    drop((bus, store));
+}
+
+/// An event about an entity with a long name that does not compress well.
+fn wide(n: u32) -> hob_wire::Draft {
+    let mut draft = update(n);
+    let noise: String =
+        (0..24).map(|k| format!("{:08x}", (n * 24 + k).wrapping_mul(2_654_435_761))).collect();
+    draft.notice.href = Some(format!("http://t/orders/{n}/{noise}"));
+    draft
+}
+
+async fn count(bus: &Bus) -> u32 {
+    let filter = Filter::topics(scope(), vec![topic("orders")]);
+    let (mut found, mut after) = (0, 0);
+    loop {
+        let page = bus.events(&filter, after, 2_000).await.unwrap();
+        found += page.events.len() as u32;
+        match page.next {
+            Some(next) => after = next,
+            None => return found,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod keeping;
+mod killing;
 mod losing;
 mod publishing;
 mod reading;
