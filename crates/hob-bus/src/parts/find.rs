@@ -137,12 +137,7 @@ impl EventLog {
         if !look.records.is_empty() {
             return Ok(at);
         }
-        // Before the oldest of the log there are only parts, and these were looked through.
-        let oldest = self.log.oldest();
-        if at < oldest && self.view().sealed() > view.sealed() {
-            return Err(Fault::Vanished);
-        }
-        let at = at.max(oldest);
+        let at = at.max(self.floor(view)?);
         let batch = match query.tags {
             Some(tags) => self.log.read_tagged(at, tags.clone(), look.limits).await?,
             None => self.log.read(at, look.limits).await?,
@@ -150,6 +145,12 @@ impl EventLog {
         look.records = batch.records;
         look.gaps.extend(batch.gaps);
         Ok(batch.next)
+    }
+
+    /// Where the log goes on behind the ranges of a view. What was sealed since the view was taken is in neither.
+    fn floor(&self, view: &View) -> Result<u64, Fault> {
+        let floor = self.log.oldest().max(view.sealed() + 1);
+        if self.view().sealed() > view.sealed() { Err(Fault::Vanished) } else { Ok(floor) }
     }
 
     async fn falling(
@@ -160,7 +161,7 @@ impl EventLog {
         look: &mut Look,
     ) -> Result<u64, Fault> {
         let mut at = before;
-        let floor = self.log.oldest().max(view.sealed() + 1);
+        let floor = self.floor(view)?;
         if at > floor {
             at = self.log_falling(query, at, floor, look).await?;
             if at > floor {
@@ -254,7 +255,8 @@ impl EventLog {
                 }));
             };
             let Some(stored) = strand.pop() else {
-                if look.scanned >= READ_SCAN_BYTES_MAX {
+                // Each strand is begun, so that the next look does not come here again for nothing.
+                if look.scanned >= READ_SCAN_BYTES_MAX && strand.is_begun() {
                     return Ok(strand.place());
                 }
                 look.scanned += strand.fetch(self, &mut look.gaps).await?;

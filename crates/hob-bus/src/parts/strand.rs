@@ -66,6 +66,11 @@ impl<'a> Strand<'a> {
         if self.order == Order::Rising { frame.first_seq } else { frame.last_seq }
     }
 
+    /// Whether any of its frames was read.
+    pub(super) fn is_begun(&self) -> bool {
+        self.fetch_next > 1
+    }
+
     pub(super) fn pop(&mut self) -> Option<Stored> {
         self.rows.pop_front()
     }
@@ -74,7 +79,7 @@ impl<'a> Strand<'a> {
     pub(super) async fn fetch(&mut self, events: &EventLog, gaps: &mut Vec<Gap>) -> Result<usize, Fault> {
         let count = self.fetch_next.min(self.frames.len());
         let numbers: Vec<u32> = self.frames.drain(..count).collect();
-        self.fetch_next = (count * 2).clamp(1, FETCH_FRAMES_MAX);
+        self.fetch_next = (count * 2).clamp(2, FETCH_FRAMES_MAX);
         let mut bytes = 0;
         for frame in events.frames(self.part, &self.index, &numbers).await? {
             match frame {
