@@ -31,6 +31,7 @@ const withPage = (name, options, run) =>
 
 const row = (page, key) => page.locator(`tr[data-subscription="${key}"]`);
 const call = (hob, method, path) => hob.calls.find((each) => each.method === method && each.path === path);
+const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 const said = (page, text) => page.getByRole('region', { name: 'Messages' }).getByText(text).waitFor();
 
 for (const width of [1440, 400]) {
@@ -39,13 +40,13 @@ for (const width of [1440, 400]) {
       await row(page, 'mailer/orders.emails').waitFor();
       if (width > 1000) await page.locator('tr polyline').first().waitFor();
       await accessible(page);
+      assert.equal(await overflow(page), 0, 'nothing sticks out sideways');
       await page.screenshot({ path: `${OUT}subscriptions-${width}-${scheme}.png`, fullPage: true });
       await row(page, 'mailer/orders.emails').getByRole('link').click();
       await page.locator('.u-over').first().waitFor();
       await page.locator('tr[data-letter]').first().waitFor();
       await accessible(page);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(overflow, 0, 'nothing sticks out sideways');
+      assert.equal(await overflow(page), 0, 'nothing sticks out sideways');
       await page.screenshot({ path: `${OUT}subscription-${width}-${scheme}.png`, fullPage: true });
     });
   }

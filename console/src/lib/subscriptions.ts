@@ -1,6 +1,7 @@
 // What is said about subscriptions: how each is read, why it waits, what is to be done, and how its lag came about.
 
 import { between } from './events';
+import { figure } from './format';
 import type { Series, Stall, Subscription } from './types';
 
 export const keyOf = (each: Subscription): string => `${each.service}/${each.name}`;
@@ -43,7 +44,7 @@ export const seconds = (value: number): string => (value < 0.05 ? '0 s' : value 
 export function compact(value: number): string {
   if (value >= 1e6) return `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} M`;
   if (value >= 1e4) return `${(value / 1e3).toFixed(value < 1e5 ? 1 : 0)} k`;
-  return value < 10 && value % 1 !== 0 ? value.toFixed(1) : String(Math.round(value));
+  return figure(value < 10 ? value : Math.round(value));
 }
 
 export interface Span {
