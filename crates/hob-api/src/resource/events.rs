@@ -43,6 +43,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         ("from", "not before this time"),
         ("to", "before this time"),
         ("after", "after this sequence"),
+        ("id", "with this id"),
+        ("order", "desc: newest first; oldest first when left out"),
     ];
     vec![
         Endpoint::post(
@@ -66,7 +68,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(
             "/v1/events",
             Who::Anyone,
-            "The event log, oldest first; as text/event-stream, live",
+            "The event log, oldest or newest first; as text/event-stream, live",
             get(list),
         )
         .scoped()
@@ -138,6 +140,18 @@ struct FilterParams {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     after: Option<String>,
+    id: Option<String>,
+    #[serde(default)]
+    order: Order,
+}
+
+/// In which order events are listed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    #[default]
+    Asc,
+    Desc,
 }
 
 impl FilterParams {
@@ -150,6 +164,7 @@ impl FilterParams {
         filter.types = self.kind.iter().flat_map(|text| text.split(',')).map(str::to_owned).collect();
         filter.subject.clone_from(&self.subject);
         filter.request_id.clone_from(&self.request_id);
+        filter.id.clone_from(&self.id);
         (filter.from, filter.to) = (self.from, self.to);
         Ok(filter)
     }
@@ -169,14 +184,23 @@ async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let after = filter.after()?;
+    let (after, order) = (filter.after()?, filter.order);
     let filter = filter.filter(scope)?;
     if sse::is_wanted(&headers) {
         let after = sse::last_event_id(&headers)?.or(after).unwrap_or_else(|| api.bus.head());
         return Ok(sse::stream(api.bus.tail(filter, after).into_stream()));
     }
-    let start = params.cursor()?.or(after).unwrap_or(0);
-    let found = api.bus.events(&filter, start, params.limit()?).await?;
+    let found = match (order, after) {
+        (Order::Asc, _) => {
+            let start = params.cursor()?.or(after).unwrap_or(0);
+            api.bus.events(&filter, start, params.limit()?).await?
+        }
+        (Order::Desc, None) => api.bus.events_back(&filter, params.cursor()?, params.limit()?).await?,
+        (Order::Desc, Some(_)) => {
+            return Err(ApiError::new(code::BAD_REQUEST, "`after` and `order=desc` do not go together")
+                .hint("leave one out; `from` and `to` narrow either order by time"));
+        }
+    };
     let items = found.events.into_iter().map(resource).collect();
     Ok(page(items, found.next.map(|next| next.to_string()), &uri))
 }

@@ -138,3 +138,34 @@ async fn the_event_log_can_be_followed_live() {
     }
     assert!(told.contains("event: event"), "{told}");
 }
+
+#[tokio::test]
+async fn the_event_log_is_read_from_either_end() {
+    let house = house().await;
+    for n in 1..=5 {
+        let notice =
+            json!({"type": "create", "href": format!("http://x.test/orders/{n}"), "id": n.to_string()});
+        house.call(Method::POST, "/v1/topics/orders/events", Some(INSTANCE), Some(notice)).await;
+    }
+    let get = |path: String| async {
+        let (_, page) = house.call(Method::GET, &path, Some("viewer"), None).await;
+        page
+    };
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut path = "/v1/events?topic=orders&order=desc&limit=2".to_owned();
+    let mut told = Vec::new();
+    loop {
+        let page = get(path).await;
+        told.extend(ids(&page));
+        match page["_links"]["next"]["href"].as_str() {
+            Some(next) => path = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(told, ["5", "4", "3", "2", "1"]);
+    assert_eq!(ids(&get("/v1/events?topic=orders&id=3".to_owned()).await), ["3"]);
+    let both = "/v1/events?order=desc&after=1";
+    assert_eq!(house.call(Method::GET, both, Some("viewer"), None).await.0, StatusCode::BAD_REQUEST);
+}
