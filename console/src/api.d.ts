@@ -544,7 +544,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The event log, oldest first; as text/event-stream, live
+         * The event log, oldest or newest first; as text/event-stream, live
          * @description Serves everybody with a token.
          */
         get: operations["get_events"];
@@ -1576,7 +1576,7 @@ export interface components {
         };
         /** @description When a publish is answered. */
         AckMode: "disk" | "memory";
-        /** @description What the event log knows of the thing at an href: the item of `GET /v1/entities?href=`. */
+        /** @description What the event log knows of the thing at an href: the item of `GET /v1/entities`. */
         Entity: {
             /** @description The thing. */
             href: string;
@@ -1595,7 +1595,7 @@ export interface components {
             entitytag?: string | null;
             /** @description Whether its newest event was a deletion. */
             deleted: boolean;
-            /** @description Its newest event; none when that is no longer kept. On a compact topic, its last known state. */
+            /** @description Its newest event: on a compact topic, its last known state. Left out in lists, and when it is no longer kept. */
             last?: components["schemas"]["Event"] | null;
             /** @description Where. */
             environment: components["schemas"]["Name"];
@@ -4186,6 +4186,10 @@ export interface operations {
                 to?: string;
                 /** @description after this sequence */
                 after?: string;
+                /** @description with this id */
+                id?: string;
+                /** @description desc: newest first; oldest first when left out */
+                order?: string;
                 /** @description items on a page, 1 to 1000 */
                 limit?: string;
                 /** @description where to go on, from the link `next` */

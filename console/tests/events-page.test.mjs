@@ -41,7 +41,7 @@ for (const width of [1440, 400]) {
       await page.screenshot({ path: `${OUT}events-${width}-${scheme}.png` });
       const third = sevens(hob)[2];
       await page.locator(`tr[data-event="${third.sequence}"] [data-row]`).click();
-      await page.getByRole('region', { name: 'History of /orders/7' }).getByText('picked_up').first().waitFor();
+      await page.getByRole('region', { name: 'History of /orders/7' }).locator('ol').getByText('picked_up').waitFor();
       await page.getByText('POST /orders 201 43.2 ms').waitFor();
       await page.getByText('Last state').click();
       await accessible(page);
@@ -114,7 +114,7 @@ withPage('filters stand in the address and come back with it', {}, async (page, 
   await page.keyboard.type('/orders/7');
   await until('the whole href in the address', () => new URL(page.url()).searchParams.get('subject') === 'http://city.test/orders/7');
   await until('only its events', async () => (await sequences(page)).length === 4);
-  await page.getByRole('region', { name: 'History of /orders/7' }).getByText('picked_up').first().waitFor();
+  await page.getByRole('region', { name: 'History of /orders/7' }).locator('ol').getByText('picked_up').waitFor();
   await page.reload();
   await until('the same after a reload', async () => (await sequences(page)).length === 4);
   assert.equal(await page.getByLabel('About').inputValue(), '/orders/7');

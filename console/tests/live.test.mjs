@@ -45,6 +45,85 @@ test('a running Hob shows what happens, takes an acknowledgement, and shows its 
   }
 });
 
+test('a running Hob shows an event that is published, its entity’s life, and its subscriptions', { skip, timeout: 180_000 }, async () => {
+  const browser = await launch();
+  try {
+    const hob = await api();
+    const { page, close } = await open(browser, address, { allow: [/status of (404|409)/] });
+    await page.getByTestId('connection').getByText('live').waitFor();
+    await showsWhatIsPublished(page, hob);
+    await showsSubscriptions(page, hob);
+    await close();
+  } finally {
+    await browser.close();
+  }
+});
+
+/** Calls of the API beside the page. */
+async function api() {
+  const origin = new URL(address).origin;
+  const token = new URLSearchParams(new URL(address).hash.slice(1)).get('token');
+  const call = async (method, path, body) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const response = await fetch(origin + path, { method, headers, body: body && JSON.stringify(body) });
+    const answer = response.status === 204 ? undefined : await response.json();
+    assert.ok(response.ok, `${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
+    return answer;
+  };
+  const { paths } = await (await fetch(`${origin}/openapi.json`)).json();
+  return { call, status: await call('GET', '/v1/status'), has: (method, path) => paths[path]?.[method] !== undefined };
+}
+
+async function showsWhatIsPublished(page, { call, status }) {
+  const requestid = `browser-${Date.now()}`;
+  await page.goto(`${new URL(address).origin}/events?request_id=${requestid}`);
+  await page.getByTestId('tail').getByText('live', { exact: true }).waitFor();
+  const href = `${status.public_url ?? status.router_url}/restaurants/r1`;
+  const { first } = await call('POST', '/v1/topics/restaurants/events', { type: 'noop', href, requestid });
+  await page.locator(`tr[data-event="${first}"] [data-row]`).click();
+  const life = page.getByRole('region', { name: 'History of /restaurants/r1' });
+  await life.locator('li.here').waitFor();
+  await until('its life before', async () => (await life.locator('li').count()) > 1);
+  await page.getByRole('region', { name: `Request ${requestid}` }).getByText('restaurants.noop /restaurants/r1').waitFor();
+  await accessible(page);
+  await page.screenshot({ path: `${OUT}running-events.png` });
+  console.log(`event ${Number(first)} showed with ${await life.locator('li').count()} steps of its entity’s life`);
+}
+
+async function showsSubscriptions(page, { call, has }) {
+  const path = '/v1/subscriptions/browser.test?service=storefront';
+  // Nobody listens on the port 9: each event fails, and is set aside after its one attempt.
+  const sink = 'http://127.0.0.1:9/';
+  const pushes = has('post', '/v1/subscriptions/{name}/dead-letters/replay');
+  await call('PUT', path, { topics: ['restaurants'], from: 'end', ...(pushes ? { sink, delivery: { attempts: 1, max: 1 } } : {}) });
+  await page.getByRole('link', { name: 'Subscriptions', exact: true }).click();
+  await page.locator('tr[data-subscription="dispatch/dispatch.cache"]').waitFor();
+  await page.locator('tr[data-subscription="storefront/browser.test"] a').click();
+  await page.getByTestId('lag').locator('canvas').first().waitFor({ timeout: 60_000 });
+  if (has('patch', '/v1/subscriptions/{name}')) await pausesAndResumes(page);
+  if (pushes) await replays(page);
+  await accessible(page);
+  await page.screenshot({ path: `${OUT}running-subscription.png`, fullPage: true });
+  await call('DELETE', path);
+}
+
+async function pausesAndResumes(page) {
+  await page.getByRole('button', { name: 'Pause…' }).click();
+  await page.getByRole('button', { name: 'Pause it' }).click();
+  await page.getByTestId('why').getByText('It is paused').waitFor();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await page.getByRole('button', { name: 'Pause…' }).waitFor();
+  console.log('a subscription was paused and resumed');
+}
+
+async function replays(page) {
+  const replay = page.getByRole('button', { name: /^Replay \d/ }).first();
+  await replay.waitFor({ timeout: 60_000 });
+  await replay.click();
+  await page.getByRole('region', { name: 'Messages' }).getByText('on the way once more').waitFor();
+  console.log('a dead letter was replayed');
+}
+
 async function acknowledgeFirst(page, rows) {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const row = rows.filter({ has: page.getByRole('button', { name: /^Acknowledge/ }) }).first();
