@@ -7,12 +7,19 @@ use http::{HeaderValue, StatusCode, header};
 
 /// A problem on its way to the caller.
 #[derive(Debug)]
-pub struct ApiError(pub Box<Problem>);
+pub struct ApiError(pub Box<Problem>, pub(crate) Option<Box<Wait>>);
+
+/// How long a caller is to wait, and for which quota.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    topic: hob_core::TopicName,
+    left: hob_bus::QuotaLeft,
+}
 
 impl ApiError {
     /// A problem of this number.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem::new(code, detail)))
+        Self(Box::new(Problem::new(code, detail)), None)
     }
 
     /// There is no such thing.
@@ -23,7 +30,7 @@ impl ApiError {
     /// The same with a way out.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self(Box::new(self.0.hint(hint)))
+        Self(Box::new(self.0.hint(hint)), self.1)
     }
 }
 
@@ -52,6 +59,11 @@ impl IntoResponse for ApiError {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if let Some(wait) = self.1 {
+            let seconds = wait.left.wait.as_micros().div_ceil(1_000_000).max(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
+            crate::resource::events::tell_quota(headers, wait.topic.as_str(), wait.left);
+        }
         response
     }
 }
@@ -60,7 +72,11 @@ impl From<hob_bus::Error> for ApiError {
     fn from(error: hob_bus::Error) -> Self {
         let mut problem = Problem::new(error.code(), chain(&error)).errors(error.items());
         problem.hint = error.hint();
-        Self(Box::new(problem))
+        let wait = match error {
+            hob_bus::Error::OverQuota { topic, left } => Some(Box::new(Wait { topic, left })),
+            _ => None,
+        };
+        Self(Box::new(problem), wait)
     }
 }
 
@@ -83,7 +99,7 @@ impl From<hob_metrics::Error> for ApiError {
 
 impl From<hob_deploy::Error> for ApiError {
     fn from(error: hob_deploy::Error) -> Self {
-        Self(Box::new(Problem::new(error.code(), chain(&error)).errors(error.items().to_vec())))
+        Self(Box::new(Problem::new(error.code(), chain(&error)).errors(error.items().to_vec())), None)
     }
 }
 
@@ -91,6 +107,6 @@ impl From<hob_watch::Error> for ApiError {
     fn from(error: hob_watch::Error) -> Self {
         let mut problem = Problem::new(error.code(), chain(&error)).errors(error.items());
         problem.hint = error.hint();
-        Self(Box::new(problem))
+        Self(Box::new(problem), None)
     }
 }

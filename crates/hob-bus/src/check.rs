@@ -1,18 +1,25 @@
-//! Decides whether published events are right: pure, all or nothing, and with every flaw told at once.
+//! Decides whether published events are right for their topics: pure, all or nothing, every flaw told at once.
+
+use std::borrow::Cow;
 
 use hob_core::limits::{NOTICE_DATA_BYTES_MAX, STREAM_DATA_BYTES_MAX};
 use hob_core::{Timestamp, nearest};
-use hob_wire::{Notice, TopicKind};
+use hob_wire::incoming::FLAWS_MAX;
+use hob_wire::{AckMode, EventFlaw, Extension, Incoming, TopicKind, TopicTerms};
 
-use crate::EventFlaw;
-use crate::model::limits::HOB_DATA_BYTES_MAX;
+use crate::model::limits::{DATA_BYTES_MAX, HOB_DATA_BYTES_MAX};
+use crate::topics::Outlet;
 
-/// Flaws that are told at once.
-const FLAWS_MAX: usize = 20;
 const ID_BYTES_MAX: usize = 128;
 const HREF_BYTES_MAX: usize = 2_048;
-const TYPE_LENGTH_MAX: usize = 64;
+const TYPE_LENGTH_MAX: usize = 128;
 const ATTRIBUTE_BYTES_MAX: usize = 256;
+/// Bytes of a source or a schema, which are URIs.
+const URI_BYTES_MAX: usize = 1_024;
+/// Bytes of an extension attribute.
+const EXTENSION_BYTES_MAX: usize = 1_024;
+/// Furthest that an event may be held back, from now on its topic's clock.
+pub(crate) const DELAY_MAX: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3_600);
 const CHANGES: [&str; 4] = ["create", "update", "delete", "noop"];
 
 /// What holds for the events of a topic.
@@ -21,43 +28,56 @@ pub(crate) struct Terms {
     pub(crate) kind: TopicKind,
     /// Whether it is one of Hob's own topics, which take more data and any subject.
     pub(crate) is_hobs: bool,
+    pub(crate) data_bytes_max: usize,
+    pub(crate) ack: AckMode,
 }
 
 impl Terms {
-    fn data_bytes_max(self) -> usize {
-        match (self.is_hobs, self.kind) {
-            (true, _) => HOB_DATA_BYTES_MAX,
-            (false, TopicKind::Notify) => NOTICE_DATA_BYTES_MAX,
-            (false, TopicKind::Stream | TopicKind::Compact) => STREAM_DATA_BYTES_MAX,
-        }
+    /// Those of a service's topic.
+    pub(crate) fn of(terms: &TopicTerms) -> Self {
+        let by_kind = match terms.kind {
+            TopicKind::Notify => NOTICE_DATA_BYTES_MAX,
+            TopicKind::Stream | TopicKind::Compact => STREAM_DATA_BYTES_MAX,
+        };
+        let wanted = terms.data_bytes_max.and_then(|bytes| usize::try_from(bytes).ok());
+        let data_bytes_max = wanted.unwrap_or(by_kind).min(DATA_BYTES_MAX);
+        Self { kind: terms.kind, is_hobs: false, data_bytes_max, ack: terms.ack }
+    }
+
+    /// Those of one of Hob's own topics.
+    pub(crate) fn of_hobs(kind: TopicKind) -> Self {
+        Self { kind, is_hobs: true, data_bytes_max: HOB_DATA_BYTES_MAX, ack: AckMode::Disk }
+    }
+
+    /// Whether its events are notices: what changed, of which entity.
+    pub(crate) fn is_notice(self) -> bool {
+        matches!(self.kind, TopicKind::Notify | TopicKind::Compact)
     }
 }
 
-/// An event that is right, with its data as it will be stored.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sound {
-    pub(crate) notice: Notice,
-    pub(crate) data: Option<Vec<u8>>,
-}
-
-/// Checks events, each under the terms of its topic.
-pub(crate) fn check(events: Vec<(Terms, Notice)>) -> Result<Vec<Sound>, Vec<EventFlaw>> {
+/// Tells what is wrong with events, each under the terms of its topic.
+pub(crate) fn check<'a>(
+    events: impl Iterator<Item = (&'a Outlet, Timestamp, &'a Incoming<'a>)>,
+) -> Vec<EventFlaw> {
     let mut flaws = Flaws { index: 0, flaws: Vec::new() };
-    let mut sound = Vec::with_capacity(events.len());
-    for (index, (terms, notice)) in events.into_iter().enumerate() {
+    for (index, (outlet, now, event)) in events.enumerate() {
         flaws.index = index;
-        check_kind(terms, &notice, &mut flaws);
-        check_subject(terms, notice.href.as_deref(), &mut flaws);
-        check_attributes(&notice, &mut flaws);
-        let data = notice.data.as_ref().filter(|data| !data.is_null());
-        let data = data.map(|data| serde_json::to_vec(data).expect("a JSON value can be written"));
-        check_data(terms, data.as_deref(), &mut flaws);
-        sound.push(Sound { notice, data });
+        check_kind(outlet, event, &mut flaws);
+        check_subject(outlet.terms, event, &mut flaws);
+        check_attributes(event, &mut flaws);
+        check_times(event, now, &mut flaws);
+        check_data(outlet.terms, event, &mut flaws);
         if flaws.flaws.len() >= FLAWS_MAX {
             break;
         }
     }
-    if flaws.flaws.is_empty() { Ok(sound) } else { Err(flaws.flaws) }
+    flaws.flaws
+}
+
+/// The type without the topic, which a notice may carry in front: `orders.update` is `update` on `orders`.
+pub(crate) fn short_kind<'a>(outlet: &Outlet, kind: &'a str) -> &'a str {
+    let rest = || kind.strip_prefix(outlet.topic.as_str())?.strip_prefix('.');
+    if outlet.terms.is_notice() { rest().unwrap_or(kind) } else { kind }
 }
 
 struct Flaws {
@@ -66,55 +86,67 @@ struct Flaws {
 }
 
 impl Flaws {
-    fn add(&mut self, member: &'static str, what: impl Into<String>, hint: impl Into<String>) {
-        self.flaws.push(EventFlaw { index: self.index, member, what: what.into(), hint: hint.into() });
+    fn add(
+        &mut self,
+        member: impl Into<Cow<'static, str>>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let (what, hint) = (what.into(), hint.into());
+        self.flaws.push(EventFlaw { index: self.index, member: member.into(), what, hint });
     }
 }
 
-fn check_kind(terms: Terms, notice: &Notice, flaws: &mut Flaws) {
-    let kind = shorten(&notice.kind);
-    if terms.kind == TopicKind::Notify {
-        if CHANGES.contains(&notice.kind.as_str()) {
+fn check_kind(outlet: &Outlet, event: &Incoming<'_>, flaws: &mut Flaws) {
+    let kind = short_kind(outlet, &event.kind);
+    let told = shorten(kind);
+    if outlet.terms.is_notice() {
+        if CHANGES.contains(&kind) {
             return;
         }
-        let hint = match nearest(&notice.kind, CHANGES) {
+        let hint = match nearest(kind, CHANGES) {
             Some(change) => format!("did you mean {change}?"),
             None => "use create, update, delete or noop; other names belong on a stream topic".to_owned(),
         };
-        return flaws.add("type", format!("is {kind:?} on a notify topic"), hint);
+        let topic = if outlet.terms.kind == TopicKind::Notify { "notify" } else { "compact" };
+        return flaws.add("type", format!("is {told:?} on a {topic} topic"), hint);
     }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if notice.kind.is_empty() || notice.kind.len() > TYPE_LENGTH_MAX || !notice.kind.chars().all(is_plain) {
-        flaws.add("type", format!("is {kind:?}"), "use 1 to 64 of a-z, A-Z, 0-9, dots, - and _");
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':' | b'/' | b'+');
+    if kind.is_empty() || kind.len() > TYPE_LENGTH_MAX || !kind.bytes().all(is_plain) {
+        flaws.add("type", format!("is {told:?}"), "use 1 to 128 of a-z, A-Z, 0-9 and . _ - : / +");
     }
 }
 
-fn check_subject(terms: Terms, href: Option<&str>, flaws: &mut Flaws) {
-    let Some(href) = href else {
-        if terms.kind == TopicKind::Notify {
-            flaws.add("href", "is missing", "name the entity that changed: an absolute http or https URL");
+fn check_subject(terms: Terms, event: &Incoming<'_>, flaws: &mut Flaws) {
+    let member = if event.is_cloudevent { "subject" } else { "href" };
+    let Some(href) = event.subject.as_deref() else {
+        if terms.is_notice() {
+            flaws.add(member, "is missing", "name the entity that changed: an absolute http or https URL");
         }
         return;
     };
-    let what = match href_problem(href, terms.is_hobs) {
+    // A CloudEvent's subject on a stream topic may be any text.
+    let is_free = terms.is_hobs || event.is_cloudevent && !terms.is_notice();
+    let what = match href_problem(href, is_free) {
         Some(problem) => format!("{problem}: {:?}", shorten(href)),
         None => return,
     };
-    flaws.add("href", what, "use an absolute URL such as https://example.test/orders/7");
+    flaws.add(member, what, "use an absolute URL such as https://example.test/orders/7");
 }
 
 /// What keeps a text from being the href of an entity.
-fn href_problem(href: &str, is_hobs: bool) -> Option<&'static str> {
+fn href_problem(href: &str, is_free: bool) -> Option<&'static str> {
     if href.len() > HREF_BYTES_MAX {
         return Some("is longer than 2048 bytes");
     }
     if href.is_empty() || href.chars().any(|c| c.is_control()) {
         return Some("is empty or has control characters");
     }
-    if is_hobs {
+    if is_free {
         return None;
     }
-    if href.chars().any(|c| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\\')) {
+    let is_unfit = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\\');
+    if href.chars().any(is_unfit) {
         return Some("has characters that must be percent-encoded");
     }
     let Some(rest) = href.strip_prefix("https://").or_else(|| href.strip_prefix("http://")) else {
@@ -133,24 +165,47 @@ fn href_problem(href: &str, is_hobs: bool) -> Option<&'static str> {
     None
 }
 
-fn check_attributes(notice: &Notice, flaws: &mut Flaws) {
-    let hint = "leave it out, or use 1 or more printable characters within the limit";
+fn check_attributes(event: &Incoming<'_>, flaws: &mut Flaws) {
     let members = [
-        ("id", &notice.id, ID_BYTES_MAX),
-        ("entitytag", &notice.entitytag, ATTRIBUTE_BYTES_MAX),
-        ("requestid", &notice.requestid, ATTRIBUTE_BYTES_MAX),
-        ("traceparent", &notice.traceparent, ATTRIBUTE_BYTES_MAX),
+        ("id", &event.id, ID_BYTES_MAX),
+        ("source", &event.source, URI_BYTES_MAX),
+        ("dataschema", &event.data_schema, URI_BYTES_MAX),
+        ("datacontenttype", &event.content_type, ATTRIBUTE_BYTES_MAX),
+        ("entitytag", &event.entitytag, ATTRIBUTE_BYTES_MAX),
+        ("requestid", &event.requestid, ATTRIBUTE_BYTES_MAX),
+        ("traceparent", &event.traceparent, ATTRIBUTE_BYTES_MAX),
     ];
     for (member, value, limit) in members {
-        let Some(value) = value else { continue };
-        if value.is_empty() || value.chars().any(char::is_control) {
-            flaws.add(member, "is empty or has control characters", hint);
-        } else if value.len() > limit {
-            flaws.add(member, format!("is longer than {limit} bytes"), hint);
+        if let Some(value) = value {
+            check_text(Cow::Borrowed(member), value, limit, flaws);
         }
     }
-    if notice.t.is_some_and(|time| time < TIME_MIN || time > TIME_MAX) {
-        flaws.add("t", "is no time between the years 1 and 9999", "write it as RFC 3339");
+    for (name, value) in &event.extensions {
+        if let Extension::Text(text) = value {
+            check_text(Cow::Owned(name.to_string()), text, EXTENSION_BYTES_MAX, flaws);
+        }
+    }
+}
+
+fn check_text(member: Cow<'static, str>, value: &str, limit: usize, flaws: &mut Flaws) {
+    let hint = "leave it out, or use 1 or more printable characters within the limit";
+    if value.is_empty() || value.chars().any(char::is_control) {
+        flaws.add(member, "is empty or has control characters", hint);
+    } else if value.len() > limit {
+        flaws.add(member, format!("is longer than {limit} bytes"), hint);
+    }
+}
+
+fn check_times(event: &Incoming<'_>, now: Timestamp, flaws: &mut Flaws) {
+    let is_writable = |time: Timestamp| (TIME_MIN..=TIME_MAX).contains(&time);
+    if event.time.is_some_and(|time| !is_writable(time)) {
+        let member = if event.is_cloudevent { "time" } else { "t" };
+        flaws.add(member, "is no time between the years 1 and 9999", "write it as RFC 3339");
+    }
+    let Some(notbefore) = event.notbefore else { return };
+    if !is_writable(notbefore) || notbefore.since(now) > DELAY_MAX {
+        let what = "is further away than 90 days from now on the topic's clock";
+        flaws.add("notbefore", what, "keep such plans in your own service, and publish when they are due");
     }
 }
 
@@ -158,8 +213,8 @@ fn check_attributes(notice: &Notice, flaws: &mut Flaws) {
 const TIME_MIN: Timestamp = Timestamp::from_micros(-62_135_596_800_000_000);
 const TIME_MAX: Timestamp = Timestamp::from_micros(253_402_214_400_000_000);
 
-fn check_data(terms: Terms, data: Option<&[u8]>, flaws: &mut Flaws) {
-    let (size, limit) = (data.map_or(0, <[u8]>::len), terms.data_bytes_max());
+fn check_data(terms: Terms, event: &Incoming<'_>, flaws: &mut Flaws) {
+    let (size, limit) = (event.data.as_ref().map_or(0, |data| data.as_bytes().len()), terms.data_bytes_max);
     if size <= limit {
         return;
     }
@@ -177,97 +232,4 @@ fn shorten(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const NOTIFY: Terms = Terms { kind: TopicKind::Notify, is_hobs: false };
-    const STREAM: Terms = Terms { kind: TopicKind::Stream, is_hobs: false };
-
-    fn notice(value: serde_json::Value) -> Notice {
-        serde_json::from_value(value).unwrap()
-    }
-
-    fn flaw_of(terms: Terms, value: serde_json::Value) -> String {
-        let good = (NOTIFY, notice(json!({"type": "update", "href": "http://t/1"})));
-        let flaws = check(vec![good, (terms, notice(value))]).unwrap_err();
-        assert_eq!(flaws.len(), 1, "{flaws:?}");
-        flaws[0].to_string()
-    }
-
-    #[test]
-    fn right_events_pass() {
-        let url = "https://t.test:8080/orders/7?v=1";
-        for (terms, value) in [
-            (NOTIFY, json!({"type": "update", "href": url})),
-            (NOTIFY, json!({"type": "noop", "href": "http://127.0.0.1:1/x", "data": {"v": 1}})),
-            (STREAM, json!({"type": "Ping.v1_a-b"})),
-            (STREAM, json!({"type": "ping", "href": url, "data": {"lat": 1.5}, "t": "2026-01-05T12:00:00Z"})),
-            (Terms { is_hobs: true, ..STREAM }, json!({"type": "x", "href": "subscription/a b"})),
-        ] {
-            assert!(check(vec![(terms, notice(value.clone()))]).is_ok(), "{value}");
-        }
-    }
-
-    #[test]
-    fn each_flaw_names_event_member_and_way_out() {
-        let url = "http://t/1";
-        for (terms, value, expect) in [
-            (
-                NOTIFY,
-                json!({"type": "updated", "href": url}),
-                "event 1: type is \"updated\" on a notify topic; did you mean update?",
-            ),
-            (
-                NOTIFY,
-                json!({"type": "placed", "href": url}),
-                "event 1: type is \"placed\" on a notify topic; use create, update, delete or noop; other names belong on a stream topic",
-            ),
-            (
-                NOTIFY,
-                json!({"type": "update"}),
-                "event 1: href is missing; name the entity that changed: an absolute http or https URL",
-            ),
-            (
-                STREAM,
-                json!({"type": "a b"}),
-                "event 1: type is \"a b\"; use 1 to 64 of a-z, A-Z, 0-9, dots, - and _",
-            ),
-            (
-                STREAM,
-                json!({"type": "a", "id": ""}),
-                "event 1: id is empty or has control characters; leave it out, or use 1 or more printable characters within the limit",
-            ),
-        ] {
-            assert_eq!(flaw_of(terms, value), expect);
-        }
-    }
-
-    #[test]
-    fn hrefs_that_lead_nowhere_are_refused() {
-        for href in [
-            "/orders/7",
-            "orders",
-            "ftp://t/1",
-            "http://",
-            "http:///x",
-            "http://t/1#a",
-            "http://u:p@t/1",
-            "http://t/a b",
-            "http://:80/",
-            "",
-        ] {
-            let flaw = flaw_of(NOTIFY, json!({"type": "update", "href": href}));
-            assert!(flaw.starts_with("event 1: href "), "{flaw}");
-        }
-    }
-
-    #[test]
-    fn data_has_a_limit_by_kind() {
-        let body = |size: usize| json!({"type": "update", "href": "http://t/1", "data": "x".repeat(size)});
-        assert!(flaw_of(NOTIFY, body(63)).contains("has 65 bytes, and the limit is 64"));
-        assert!(flaw_of(STREAM, body(65_536)).contains("the limit is 65536"));
-        assert!(check(vec![(Terms { is_hobs: true, ..STREAM }, notice(body(65_536)))]).is_ok());
-    }
-}
+mod tests;

@@ -48,11 +48,6 @@ impl Clocks {
         self.read_clock(&self.read(), scope)
     }
 
-    /// The clock on which a topic's events are told: Hob's own are always on the wall's.
-    pub(crate) fn now_on(&self, scope: &Scope, topic: &TopicName) -> Timestamp {
-        if topic.is_reserved() { self.wall.now() } else { self.now(scope) }
-    }
-
     pub(crate) fn watch(&self, scope: &Scope) -> watch::Receiver<Timestamp> {
         let mut state = self.write();
         let now = self.read_clock(&state, scope);

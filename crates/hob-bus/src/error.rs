@@ -1,40 +1,10 @@
 //! What can go wrong on the bus, as people and programs are told.
 
-use std::fmt;
-
 use hob_core::{Code, Name, Scope, TopicName, code};
 use hob_store::{AppendError, BlobError, IndexError, KvError, ReadError};
-use hob_wire::ErrorItem;
+use hob_wire::{ErrorItem, EventFlaw};
 
-use crate::{FilterFlaw, SinkFlaw, SubscriptionKey};
-
-/// One thing that is wrong with a published event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventFlaw {
-    /// Which event of the batch, counted from 0.
-    pub index: usize,
-    /// Which member of it.
-    pub member: &'static str,
-    /// What is wrong.
-    pub what: String,
-    /// How to mend it.
-    pub hint: String,
-}
-
-impl fmt::Display for EventFlaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {}: {} {}; {}", self.index, self.member, self.what, self.hint)
-    }
-}
-
-impl From<&EventFlaw> for ErrorItem {
-    fn from(flaw: &EventFlaw) -> Self {
-        Self {
-            place: format!("/{}/{}", flaw.index, flaw.member),
-            detail: format!("{}; {}", flaw.what, flaw.hint),
-        }
-    }
-}
+use crate::{FilterFlaw, QuotaLeft, SinkFlaw, SubscriptionKey};
 
 /// Why the bus refused, or failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,6 +35,33 @@ pub enum Error {
         /// A declared topic whose name is much alike.
         nearest: Option<TopicName>,
     },
+    /// What an event names as its topic is no topic's name.
+    #[error("publish on {name:?}: it is no topic's name")]
+    NoTopic {
+        /// What was named.
+        name: String,
+        /// A declared topic whose name is much alike.
+        nearest: Option<TopicName>,
+    },
+    /// A CloudEvent names no topic, and its type begins with none.
+    #[error("publish event {index} of type {kind:?}: it names no topic, and its type begins with none")]
+    NoTopicOfType {
+        /// Which event of the batch, counted from 0.
+        index: usize,
+        /// Its type.
+        kind: String,
+    },
+    /// More was published on the topic than its quota allows.
+    #[error("publish on {topic}: its quota of {} events a second is used up", left.events_per_second)]
+    OverQuota {
+        /// The topic.
+        topic: TopicName,
+        /// What is left, and until when to wait.
+        left: QuotaLeft,
+    },
+    /// The scope has too much on its way already.
+    #[error("publish: the scope has too many events on their way to the disk")]
+    ScopeBusy,
     /// The topic cannot be made.
     #[error("declare topic {topic} in {scope}: {problem}")]
     TopicRefused {
@@ -209,7 +206,10 @@ impl Error {
             Self::TopicOwned { .. } => code::TOPIC_OWNED,
             Self::TopicReserved { .. } => code::NOT_ALLOWED,
             Self::TopicUnknown { .. } => code::TOPIC_UNKNOWN,
-            Self::BadEvents { .. } => code::EVENT,
+            Self::BadEvents { .. } | Self::NoTopicOfType { .. } => code::EVENT,
+            Self::NoTopic { .. } => code::TOPIC_UNKNOWN,
+            Self::OverQuota { .. } => code::QUOTA,
+            Self::ScopeBusy => code::TOO_MANY,
             Self::BadBatch { events: 0, .. } => code::EVENT,
             Self::BadBatch { .. } | Self::Append(AppendError::TooLarge { .. }) => code::TOO_LARGE,
             Self::TopicRefused { .. }
@@ -239,6 +239,18 @@ impl Error {
                 "a topic has one publisher; declare a topic of your own in service.yml, or ask {owner} to publish on {topic}"
             )),
             Self::TopicReserved { .. } => Some("choose a name that does not begin with hob.".to_owned()),
+            Self::NoTopic { nearest, .. } => Some(match nearest {
+                Some(nearest) => format!("did you mean {nearest}?"),
+                None => "use a-z, 0-9, -, _ and dots, such as orders or rider.pings".to_owned(),
+            }),
+            Self::NoTopicOfType { .. } => {
+                Some("name it in the attribute `topic`, or send to /v1/topics/{topic}/events".to_owned())
+            }
+            Self::OverQuota { left, .. } => Some(format!(
+                "wait {} s, then send again; with the same ids nothing is doubled",
+                left.wait.as_secs_f64().ceil()
+            )),
+            Self::ScopeBusy => Some("try again in a second; with the same ids nothing is doubled".to_owned()),
             Self::TopicUnknown { topic, nearest, .. } => Some(unknown_topic_hint(topic, nearest.as_ref())),
             Self::SubscriptionUnknown { key, nearest } => Some(match nearest {
                 Some(nearest) => format!("did you mean {nearest}?"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hob_core::{Clock, Name, Scope, Timestamp, TopicName};
 use hob_store::{Log, Store};
-use hob_wire::{Condition, Draft, Event, Notice, Published, Topic, TopicTerms};
+use hob_wire::{Condition, Event, Notice, Topic, TopicTerms};
 use tokio::sync::watch;
 
 use crate::clocks::Clocks;
@@ -18,14 +18,14 @@ use crate::model::{hob_topics, platform_scope};
 use crate::open::{Rebuilt, rebuild};
 use crate::parts::EventLog;
 use crate::parts::keeper::{self, Keeper};
-use crate::positions::{Positions, tag_of};
-use crate::publish::{Order, OrderedEvent, Writer};
+use crate::positions::Positions;
+use crate::publish::Writer;
 use crate::push::Pushes;
 use crate::read::Reader;
 use crate::subscriptions::Subscriptions;
 use crate::tail::Tail;
 use crate::topics::Topics;
-use crate::{Error, EventPage, Filter, Publisher, Put};
+use crate::{Error, EventPage, Filter, Put};
 
 /// How often the wall clock ticks.
 const TICK_EVERY: Duration = Duration::from_secs(1);
@@ -115,6 +115,12 @@ impl Bus {
         self.inner.topics.put(scope, owner, name, terms).await
     }
 
+    /// Forgets a topic; its events stay for as long as they are kept. [`Error::TopicUnknown`] when there is none.
+    pub async fn delete_topic(&self, scope: &Scope, name: &TopicName) -> Result<(), Error> {
+        self.inner.check_open()?;
+        self.inner.topics.delete(scope, name).await
+    }
+
     /// The topics of a scope by name, Hob's own included.
     pub fn topics(&self, scope: &Scope) -> Vec<Topic> {
         self.inner.topics.list(scope)
@@ -123,41 +129,6 @@ impl Bus {
     /// A topic of a scope; [`Error::TopicUnknown`] when it is not declared.
     pub fn topic(&self, scope: &Scope, name: &TopicName) -> Result<Topic, Error> {
         self.inner.topics.get(scope, name)
-    }
-
-    /// Publishes events, all or none, and returns once they are durable. An event whose id the source has used
-    /// within [`limits::DEDUPLICATION_WINDOW`](crate::limits) is not appended again. Safe to cancel: the events are then
-    /// published or not.
-    pub async fn publish(&self, publisher: &Publisher, drafts: Vec<Draft>) -> Result<Published, Error> {
-        self.inner.check_open()?;
-        let Publisher { scope, service, request_id, traceparent } = publisher;
-        let terms = |topic: &TopicName| self.inner.topics.terms(scope, service, topic);
-        let events = self.inner.order(scope, drafts, terms)?;
-        let order = Order {
-            scope,
-            service,
-            request_id: request_id.as_deref(),
-            traceparent: traceparent.as_deref(),
-            recorded: self.inner.clocks.wall.now(),
-            events,
-        };
-        self.inner.writer.publish(order).await
-    }
-
-    /// Publishes on one of Hob's own topics (`hob.*`), with the limits of these. `t` defaults to the wall clock.
-    pub async fn publish_as_hob(
-        &self,
-        scope: &Scope,
-        topic: &TopicName,
-        notices: Vec<Notice>,
-    ) -> Result<Published, Error> {
-        self.inner.check_open()?;
-        let terms = self.inner.topics.hob_terms(scope, topic)?;
-        let drafts = notices.into_iter().map(|notice| Draft { topic: topic.clone(), notice }).collect();
-        let events = self.inner.order(scope, drafts, |_| Ok(terms))?;
-        let (service, recorded) = ("hob".parse().expect("hob is a name"), self.inner.clocks.wall.now());
-        let order = Order { scope, service: &service, request_id: None, traceparent: None, recorded, events };
-        self.inner.writer.publish(order).await
     }
 
     /// Publishes a condition on `hob.conditions` if it became active or inactive since the last report of the same
@@ -265,19 +236,6 @@ impl Inner {
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if *self.closed.borrow() { Err(Error::Closed) } else { Ok(()) }
-    }
-
-    fn order(
-        &self,
-        scope: &Scope,
-        drafts: Vec<Draft>,
-        terms: impl Fn(&TopicName) -> Result<crate::check::Terms, Error>,
-    ) -> Result<Vec<OrderedEvent>, Error> {
-        let order = |Draft { topic, notice }| {
-            let (terms, tag) = (terms(&topic)?, tag_of(scope, &topic)?);
-            Ok(OrderedEvent { tag, terms, now: self.clocks.now_on(scope, &topic), notice })
-        };
-        drafts.into_iter().map(order).collect()
     }
 
     fn wants_ticks(&self) -> bool {

@@ -16,6 +16,7 @@ mod open;
 mod check;
 mod index;
 mod publish;
+mod quota;
 mod topics;
 
 mod bells;
@@ -43,12 +44,15 @@ mod subscriptions;
 mod rows;
 
 pub use entities::{EntityPage, LiveEntity};
-pub use error::{Error, EventFlaw};
+pub use error::Error;
 pub use filter::FilterFlaw;
 pub use handle::Bus;
 pub use hob_store::Gap;
+pub use hob_wire::EventFlaw;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
 pub use parts::EventLogStats;
+pub use publish::Admission;
 pub use push::{ANSWER_BYTES_MAX, Answer, CONNECT_TIMEOUT, Delivery, Endpoint, Unreached};
+pub use quota::QuotaLeft;
 pub use sink::{SinkFlaw, check_address, check_sink};
 pub use tail::Tail;

@@ -46,6 +46,8 @@ pub mod limits {
     pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
     /// How often moved cursors are written.
     pub const CURSOR_EVERY: Duration = Duration::from_millis(200);
+    /// Bytes of an event's data, whatever its topic's terms.
+    pub const DATA_BYTES_MAX: usize = 256 * 1024;
     /// Bytes of an event's data on Hob's own topics.
     pub const HOB_DATA_BYTES_MAX: usize = 256 * 1024;
     /// How long an id is known again, by source and scope, counted from when it was recorded: at least so long.

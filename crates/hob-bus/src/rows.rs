@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-pub(crate) use event::{EventRow, Form, id_space, put_varint, take_varint};
+pub(crate) use event::{EventRow, Form, id_space, put_varint, set_entityseq, take_varint};
 pub(crate) use subscription::{CursorRow, LetterRow, PauseRow, SecretsRow, SubscriptionRow};
 
 /// A topic at `topics/<environment>/<tenant>/<name>`.

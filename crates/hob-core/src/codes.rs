@@ -96,6 +96,12 @@ codes! {
     BAD_INSTANCE = 62, 502, "The instance gave no proper answer";
     /// The instance took too long.
     INSTANCE_TIMEOUT = 63, 504, "The instance took too long";
+    /// More was published on a topic than its quota allows.
+    QUOTA = 70, 429, "The topic's quota is used up";
+    /// An idempotency key was used before, with another body.
+    KEY_REUSED = 71, 422, "This key belongs to another request";
+    /// The request with this idempotency key is still under way.
+    KEY_BUSY = 72, 409, "The first request with this key is under way";
     /// A subscription's filter is wrong.
     FILTER = 77, 422, "A filter is wrong";
     /// A subscription's endpoint may not be called.

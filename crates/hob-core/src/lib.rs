@@ -14,6 +14,7 @@ mod name;
 mod nearest;
 mod scope;
 mod secret;
+mod size;
 mod time;
 
 pub use clock::{Clock, ManualClock};
@@ -26,4 +27,5 @@ pub use name::{BadName, Name, TopicName};
 pub use nearest::nearest;
 pub use scope::{BadScope, Scope};
 pub use secret::{Secret, random_bytes};
+pub use size::{BadSize, format_size, parse_size};
 pub use time::{BadTimestamp, Timestamp};

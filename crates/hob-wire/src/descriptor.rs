@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::TopicTerms;
 
 mod read;
+mod topic;
 
 /// What a service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hob_core::{nearest, parse_duration};
+use hob_core::{nearest, parse_duration, parse_size};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::Flaw;
@@ -213,6 +213,12 @@ impl Node {
     pub fn duration(&self, flaws: &mut Flaws) -> Option<Duration> {
         let text = self.text(flaws)?;
         parse_duration(text).map_err(|e| flaws.at(self, format!("failed to {e}"))).ok()
+    }
+
+    /// A size such as `10GiB`, in bytes.
+    pub fn size(&self, flaws: &mut Flaws) -> Option<u64> {
+        let text = self.text(flaws)?;
+        parse_size(text).map_err(|e| flaws.at(self, format!("failed to {e}"))).ok()
     }
 
     /// One of a few words.

@@ -48,6 +48,16 @@ pub(crate) struct Global {
     pub(crate) json: bool,
 }
 
+/// What to do about topics.
+#[derive(Subcommand)]
+pub(crate) enum TopicVerb {
+    /// One topic and its terms
+    Show {
+        /// The topic
+        name: hob_core::TopicName,
+    },
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Start the platform: build, apply, and deploy what differs from what runs
@@ -82,8 +92,11 @@ pub(crate) enum Verb {
     Metrics(Metrics),
     /// The event log
     Events(Events),
-    /// Topics and who owns them
-    Topics,
+    /// Topics, who owns them and on what terms
+    Topics {
+        #[command(subcommand)]
+        verb: Option<TopicVerb>,
+    },
     /// Subscriptions and why they wait
     Subscriptions,
     /// What needs a human now

@@ -8,13 +8,14 @@ mod issues;
 mod list;
 mod logs;
 mod metrics;
+mod topics;
 mod up;
 
 use std::process::ExitCode;
 
 use hob_core::Secret;
 
-use crate::cli::{Arguments, Global, Verb};
+use crate::cli::{Arguments, Global, TopicVerb, Verb};
 use crate::failure::{Exit, Failure};
 use crate::remote::Remote;
 use crate::settings::{Settings, caller_token};
@@ -65,7 +66,8 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Logs(arguments) => logs::logs(&remote, global, &arguments).await?,
         Verb::Metrics(arguments) => metrics::metrics(&remote, global, &arguments).await?,
         Verb::Events(arguments) => bus::events(&remote, global, &arguments).await?,
-        Verb::Topics => bus::topics(&remote, global).await?,
+        Verb::Topics { verb: None } => topics::topics(&remote, global).await?,
+        Verb::Topics { verb: Some(TopicVerb::Show { name }) } => topics::show(&remote, global, &name).await?,
         Verb::Subscriptions => bus::subscriptions(&remote, global).await?,
         Verb::Issues(arguments) => issues::issues(&remote, global, arguments).await?,
         Verb::Rules => issues::rules(&remote, global).await?,

@@ -1,37 +1,33 @@
 //! Events: publish them, read the log, follow it.
 
+mod publish;
+
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use hob_bus::{Filter, Publisher};
-use hob_core::{Name, Scope, Timestamp, TopicName, code};
+use hob_bus::Filter;
+use hob_core::{Scope, Timestamp, code};
 use hob_wire::{Draft, Event, Hal, Notice, Page, Published};
 use http::{HeaderMap, StatusCode, Uri};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::auth::{Caller, Who};
+use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, RequestId, json, page};
+use crate::extract::{InScope, PageParams, Params, json, page};
 use crate::sse;
 use crate::state::Api;
 
-/// One, or a list of them.
-#[derive(Deserialize, JsonSchema)]
+pub(crate) use publish::tell_quota;
+
+/// One, or a list of them: told in the API's document, and read by [`hob_wire::incoming`].
+#[derive(JsonSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
 enum OneOrMany<T> {
     Many(Vec<T>),
     One(T),
-}
-
-impl<T> OneOrMany<T> {
-    fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::Many(items) => items,
-            Self::One(item) => vec![item],
-        }
-    }
 }
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -51,7 +47,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             "/v1/topics/{topic}/events",
             Who::Service,
             "Publish on a topic: one notice or a list",
-            post(publish),
+            post(publish::on_topic),
         )
         .scoped()
         .takes::<OneOrMany<Notice>>()
@@ -60,7 +56,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             "/v1/events",
             Who::Service,
             "Publish on several topics, all or none",
-            post(publish_many),
+            post(publish::on_many),
         )
         .scoped()
         .takes::<OneOrMany<Draft>>()
@@ -79,55 +75,6 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .scoped()
             .answers::<Hal<Event>>(200),
     ]
-}
-
-async fn publish(
-    State(api): State<Api>,
-    InScope(scope): InScope,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
-    Path(topic): Path<TopicName>,
-    Body(notices): Body<OneOrMany<Notice>>,
-) -> Result<Response, ApiError> {
-    let drafts = notices.into_vec().into_iter().map(|notice| Draft { topic: topic.clone(), notice });
-    append(&api, &scope, &caller, &request_id, &headers, drafts.collect()).await
-}
-
-async fn publish_many(
-    State(api): State<Api>,
-    InScope(scope): InScope,
-    caller: Caller,
-    request_id: RequestId,
-    headers: HeaderMap,
-    Body(drafts): Body<OneOrMany<Draft>>,
-) -> Result<Response, ApiError> {
-    append(&api, &scope, &caller, &request_id, &headers, drafts.into_vec()).await
-}
-
-async fn append(
-    api: &Api,
-    scope: &Scope,
-    caller: &Caller,
-    request_id: &RequestId,
-    headers: &HeaderMap,
-    drafts: Vec<Draft>,
-) -> Result<Response, ApiError> {
-    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let service = publisher(api, scope, caller, &drafts)?;
-    let publisher =
-        Publisher { scope: scope.clone(), service, request_id: Some(request_id.0.clone()), traceparent };
-    let published: Published = api.bus.publish(&publisher, drafts).await?;
-    Ok(json(StatusCode::CREATED, &published))
-}
-
-/// The service that publishes: the caller's own; for a developer, the one that owns the first topic.
-fn publisher(api: &Api, scope: &Scope, caller: &Caller, drafts: &[Draft]) -> Result<Name, ApiError> {
-    if let Some((service, _)) = &caller.instance {
-        return Ok(service.clone());
-    }
-    let first = drafts.first().ok_or_else(|| ApiError::new(code::EVENT, "the list of events is empty"))?;
-    Ok(api.bus.topic(scope, &first.topic)?.owner)
 }
 
 #[derive(Deserialize)]

@@ -1,8 +1,8 @@
 //! Topics: what each service publishes about.
 
 use axum::extract::{Path, State};
-use axum::response::Response;
-use axum::routing::{get, put};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, put};
 use hob_core::{Name, Scope, TopicName, code};
 use hob_wire::{Hal, Page, Topic, TopicTerms};
 use http::{StatusCode, Uri};
@@ -28,6 +28,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .params(&[("service", "whose topic it is, when a developer declares it")])
             .takes::<TopicTerms>()
             .answers::<Hal<Topic>>(200),
+        Endpoint::delete(
+            "/v1/topics/{topic}",
+            Who::Service,
+            "Forget a topic; its events stay for as long as they are kept",
+            delete(forget),
+        )
+        .scoped(),
     ]
 }
 
@@ -102,4 +109,19 @@ async fn declare(
     let put = api.bus.put_topic(&scope, &service, &name, terms).await?;
     let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &resource(put.value)))
+}
+
+async fn forget(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    caller: Caller,
+    Path(name): Path<TopicName>,
+) -> Result<Response, ApiError> {
+    let topic = api.bus.topic(&scope, &name)?;
+    if caller.instance.as_ref().is_some_and(|(service, _)| *service != topic.owner) {
+        let detail = format!("{name} belongs to the service {}", topic.owner);
+        return Err(ApiError::new(code::TOPIC_OWNED, detail));
+    }
+    api.bus.delete_topic(&scope, &name).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use hob_core::{Name, format_duration};
 
+use crate::Flaw;
+use crate::descriptor::topic::topic;
 use crate::descriptor::{
     Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,
 };
 use crate::yaml::{Flaws, Node, Reader, parse_documents};
-use crate::{Flaw, TopicKind};
 
 /// Instances of one process in one scope.
 pub(crate) const REPLICAS_MAX: u64 = 1000;
@@ -40,7 +41,6 @@ const LATER: &[&str] = &[
 const LATER_PROCESS: &[&str] = &["resources", "stop", "when", "timeout"];
 const LATER_HEALTH: &[&str] = &["startup", "liveness", "checks"];
 const LATER_ROUTE: &[&str] = &["class", "limit", "timeout", "retry", "cache"];
-const LATER_TOPIC: &[&str] = &["key", "schema", "compat", "retention", "quota", "ack"];
 
 impl Service {
     /// Reads a descriptor's text; `file` names it in the flaws. Either all of it is right, or every flaw is told.
@@ -236,22 +236,6 @@ fn route(node: &Node, flaws: &mut Flaws) -> Option<RouteSpec> {
     let path = path?;
     let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
     Some(RouteSpec { host, path })
-}
-
-fn topic(node: &Node, flaws: &mut Flaws) -> Option<TopicSpec> {
-    let mut map = Reader::map(node, flaws)?;
-    map.later(LATER_TOPIC);
-    let name_node = map.need("name", flaws);
-    let name: Option<hob_core::TopicName> = name_node.and_then(|n| n.parse(flaws));
-    if let (Some(place), Some(name)) = (name_node, &name)
-        && name.is_reserved()
-    {
-        flaws.at(place, format!("`{name}` is one of Hob's own topics"));
-    }
-    let kinds = [("notify", TopicKind::Notify), ("stream", TopicKind::Stream)];
-    let kind = map.need("kind", flaws).and_then(|n| n.one_of(&kinds, flaws));
-    map.finish(flaws);
-    Some(TopicSpec { name: name?, terms: crate::TopicTerms { kind: kind?, ..crate::TopicTerms::default() } })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! `hob events`, `hob topics`, `hob subscriptions`.
+//! `hob events`, `hob subscriptions`.
 
 use futures_util::StreamExt;
-use hob_wire::{Event, SubscriptionState, Topic};
+use hob_wire::{Event, SubscriptionState};
 
 use crate::cli::{Events, Global};
 use crate::failure::Failure;
@@ -78,31 +78,6 @@ async fn follow(remote: &Remote, global: &Global, path: String) -> Result<(), Fa
             }
         }
     }
-    Ok(())
-}
-
-pub(crate) async fn topics(remote: &Remote, global: &Global) -> Result<(), Failure> {
-    let topics: Vec<Topic> = remote.list(remote.path("/v1/topics", &[]), 10_000).await?;
-    if global.json {
-        screen::json(&topics);
-        return Ok(());
-    }
-    let rows = topics.iter().map(|t| {
-        let kind = format!("{:?}", t.terms.kind).to_lowercase();
-        let last = t.last.as_deref().map_or("-", |last| last.trim_start_matches('0'));
-        vec![
-            Cell::bold(&t.name),
-            Cell::plain(kind),
-            Cell::plain(&t.owner),
-            Cell::plain(t.events),
-            Cell::dim(last),
-        ]
-    });
-    screen::table(
-        &["topic", "kind", "owner", "events", "last"],
-        &rows.collect::<Vec<_>>(),
-        "no topics are declared",
-    );
     Ok(())
 }
 
