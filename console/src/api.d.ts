@@ -510,7 +510,11 @@ export interface paths {
          */
         put: operations["put_topics_topic"];
         post?: never;
-        delete?: never;
+        /**
+         * Forget a topic; its events stay for as long as they are kept
+         * @description Serves instances and developers.
+         */
+        delete: operations["delete_topics_topic"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2845,7 +2849,7 @@ export interface components {
              */
             deduplicated: number;
         };
-        /** @description One, or a list of them. */
+        /** @description One, or a list of them: told in the API's document, and read by [`hob_wire::incoming`]. */
         OneOrMany: components["schemas"]["Notice"][] | components["schemas"]["Notice"];
         /**
          * @description A notice (RESN): `{"type": "update", "href": "https://…/orders/7"}`, posted to `/v1/topics/{topic}/events`.
@@ -2871,7 +2875,7 @@ export interface components {
             /** @description Held back until this time, by the topic's clock: readers see it then. */
             notbefore?: components["schemas"]["Timestamp"] | null;
         };
-        /** @description One, or a list of them. */
+        /** @description One, or a list of them: told in the API's document, and read by [`hob_wire::incoming`]. */
         OneOrMany2: components["schemas"]["Draft"][] | components["schemas"]["Draft"];
         /** @description A notice together with its topic: the item of a batch posted to `/v1/events` as a JSON array. */
         Draft: {
@@ -4129,6 +4133,32 @@ export interface operations {
                 content: {
                     "application/hal+json": components["schemas"]["TopicResource"];
                 };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    delete_topics_topic: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["problem"];
         };
