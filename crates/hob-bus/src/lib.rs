@@ -14,6 +14,7 @@ mod handle;
 mod open;
 
 mod check;
+mod idempotency;
 mod index;
 mod publish;
 mod quota;
@@ -49,6 +50,9 @@ pub use filter::FilterFlaw;
 pub use handle::Bus;
 pub use hob_store::Gap;
 pub use hob_wire::EventFlaw;
+pub use idempotency::{Begun, Idempotency, Ticket};
+#[doc(hidden)]
+pub use index::IndexLimits;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
 pub use parts::EventLogStats;
 pub use publish::Admission;

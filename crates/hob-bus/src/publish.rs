@@ -34,7 +34,7 @@ const FLIGHTS_MAX: usize = 8_192;
 
 /// The one writer of the event log.
 pub(crate) struct Writer {
-    pub(crate) index: Arc<Index>,
+    index: Arc<Index>,
     jobs: mpsc::Sender<Job>,
 }
 

@@ -230,7 +230,7 @@ impl Topics {
         let topics = &scopes.get(scope)?.topics;
         let ends = kind.match_indices('.').map(|(at, _)| at).chain([kind.len()]);
         let prefixes = ends.filter_map(|end| topics.get_key_value(&kind[..end]));
-        prefixes.map(|(name, _)| name.clone()).last()
+        prefixes.next_back().map(|(name, _)| name.clone())
     }
 
     /// The bound of what the scope may have on its way.

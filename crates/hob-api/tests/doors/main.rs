@@ -147,7 +147,7 @@ async fn the_event_log_is_read_from_either_end() {
             json!({"type": "create", "href": format!("http://x.test/orders/{n}"), "id": n.to_string()});
         house.call(Method::POST, "/v1/topics/orders/events", Some(INSTANCE), Some(notice)).await;
     }
-    let get = |path: String| async {
+    let get = async |path: String| {
         let (_, page) = house.call(Method::GET, &path, Some("viewer"), None).await;
         page
     };

@@ -113,7 +113,7 @@ fn broken_json_is_told_with_line_and_column() {
 
 #[test]
 fn too_many_events_are_refused_without_reading_on() {
-    let list = format!("[{}]", vec![r#"{"type":"a"}"#; 11].join(","));
+    let list = format!("[{}]", [r#"{"type":"a"}"#; 11].join(","));
     assert_eq!(read(Format::Notices, list.as_bytes(), 10), Err(Unread::TooMany { max: 10 }));
     assert_eq!(read(Format::Notices, list.as_bytes(), 11).unwrap().len(), 11);
     let lines = "{\"type\":\"a\"}\n".repeat(11);
@@ -260,7 +260,7 @@ proptest! {
     ) {
         let event = event(&id, data, &city, subject);
         let whole: Value = serde_json::from_slice(&structured(&event)).unwrap();
-        prop_assert_eq!(serde_json::from_slice::<Event>(&structured(&event)).unwrap(), event.clone());
+        prop_assert_eq!(serde_json::from_slice::<Event>(&structured(&event)).unwrap(), event);
         let sent = without_hobs(whole).to_string();
         let from_structured = read(Format::CloudEvent, sent.as_bytes(), 1).unwrap().remove(0);
         prop_assert_eq!(from_structured.id.as_deref(), Some(&*event.id));

@@ -4,7 +4,6 @@
 //! by its name. A sink under the scope's public origin is a service of the platform itself, and is called through the
 //! router.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

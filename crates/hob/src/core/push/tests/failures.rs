@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hob_wire::{BreakerState, DeliverySpec, Stall};
 
-use super::behaviour::{delivery, single};
+use super::behaviour::single;
 use super::server::{Deed, Seen, Server, status};
 use super::world::{World, distinct_in_order, key};
 
