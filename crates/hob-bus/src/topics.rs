@@ -229,7 +229,7 @@ impl Topics {
         let scopes = self.read();
         let topics = &scopes.get(scope)?.topics;
         let ends = kind.match_indices('.').map(|(at, _)| at).chain([kind.len()]);
-        let prefixes = ends.filter_map(|end| topics.get_key_value(&kind[..end]));
+        let mut prefixes = ends.filter_map(|end| topics.get_key_value(&kind[..end]));
         prefixes.next_back().map(|(name, _)| name.clone())
     }
 

@@ -260,7 +260,7 @@ proptest! {
     ) {
         let event = event(&id, data, &city, subject);
         let whole: Value = serde_json::from_slice(&structured(&event)).unwrap();
-        prop_assert_eq!(serde_json::from_slice::<Event>(&structured(&event)).unwrap(), event);
+        prop_assert_eq!(&serde_json::from_slice::<Event>(&structured(&event)).unwrap(), &event);
         let sent = without_hobs(whole).to_string();
         let from_structured = read(Format::CloudEvent, sent.as_bytes(), 1).unwrap().remove(0);
         prop_assert_eq!(from_structured.id.as_deref(), Some(&*event.id));
