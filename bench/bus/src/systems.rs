@@ -1,0 +1,120 @@
+//! The systems under measurement: how each is started, published to and consumed from.
+
+mod hob;
+mod nats;
+mod rabbitmq;
+mod redis;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::cells::Cell;
+use crate::load::{Consuming, Publishing};
+use crate::server::Server;
+
+/// A system in one configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum System {
+    /// Hob through its HTTP door, durable before it is acknowledged.
+    Hob,
+    /// Hob's bus within the measured process: what the door costs.
+    HobEmbedded,
+    /// Redis Streams with `appendfsync always`.
+    RedisAlways,
+    /// Redis Streams with `appendfsync everysec`.
+    RedisEverysec,
+    /// NATS JetStream with `sync_interval: always`.
+    NatsAlways,
+    /// NATS JetStream as it comes.
+    NatsDefault,
+    /// RabbitMQ with a quorum queue for each subscriber.
+    Rabbitmq,
+}
+
+impl System {
+    /// Whether what it acknowledges is on disk.
+    pub fn is_durable(self) -> bool {
+        !matches!(self, Self::RedisEverysec | Self::NatsDefault)
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hob => "hob",
+            Self::HobEmbedded => "hob, embedded",
+            Self::RedisAlways => "redis always",
+            Self::RedisEverysec => "redis everysec",
+            Self::NatsAlways => "nats always",
+            Self::NatsDefault => "nats default",
+            Self::Rabbitmq => "rabbitmq quorum",
+        })
+    }
+}
+
+/// How Hob's subscribers are served; peers have one way each.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Lease and acknowledge.
+    Pull,
+    /// A live stream.
+    #[default]
+    Stream,
+    /// Called at an endpoint.
+    Push,
+}
+
+/// Where programs and data are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The folder of peers.
+    pub peers: PathBuf,
+    /// The `hob` to measure.
+    pub hob: PathBuf,
+    /// This folder: scripts.
+    pub scripts: PathBuf,
+    /// Where servers keep their data: on the disk to measure.
+    pub work: PathBuf,
+    /// The processors of servers, as `taskset` takes them.
+    pub processors: Option<String>,
+}
+
+/// A running system.
+pub trait Running: Send {
+    fn server(&mut self) -> &mut Server;
+
+    /// Makes what is published to and consumed from.
+    fn prepare(&mut self, cell: &Cell) -> Result<()>;
+
+    /// Connections that have as many units under way as the cell says.
+    fn publishers(&self, cell: &Cell) -> Result<Vec<Publishing>>;
+
+    /// What consumes the subscriptions.
+    fn consumers(&self, cell: &Cell) -> Result<Consuming>;
+
+    /// Starts it again on the same folder after it was killed.
+    fn restart(&mut self) -> Result<()>;
+
+    /// How many events it holds.
+    fn count(&mut self) -> Result<u64>;
+}
+
+/// Starts a system.
+pub fn start(system: System, places: &Places) -> Result<Box<dyn Running>> {
+    Ok(match system {
+        System::Hob => Box::new(hob::Hob::start(places)?),
+        System::HobEmbedded => anyhow::bail!("the embedded bus is measured by a process of its own"),
+        System::RedisAlways => Box::new(redis::Redis::start(places, "always")?),
+        System::RedisEverysec => Box::new(redis::Redis::start(places, "everysec")?),
+        System::NatsAlways => Box::new(nats::Nats::start(places, Some("always"))?),
+        System::NatsDefault => Box::new(nats::Nats::start(places, None)?),
+        System::Rabbitmq => Box::new(rabbitmq::Rabbitmq::start(places)?),
+    })
+}

@@ -1,0 +1,29 @@
+//! The core is killed at random moments, again and again, while services publish and consume through its doors: what it
+//! acknowledged is there, in order, counted right, and no subscription skips anything. Then its files are damaged.
+//!
+//! `HOB_TEST_KILLS` says how often, `HOB_TEST_SEED` repeats a run.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and says its seed"
+)]
+
+mod core;
+mod damage;
+mod history;
+mod loops;
+mod traffic;
+
+/// A number that the environment gives.
+fn number(name: &str) -> Option<u64> {
+    std::env::var_os(name).map(|value| value.to_str().unwrap().parse().unwrap())
+}
+
+/// The seed of this run, told so that it can be repeated.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let seed = number("HOB_TEST_SEED").unwrap_or_else(|| RandomState::new().hash_one(0) % 1_000_000);
+    println!("seed {seed}");
+    seed
+}
