@@ -69,3 +69,7 @@ api: console/node_modules/.package-lock.json ## regenerate the OpenAPI document 
 .PHONY: clean-data
 clean-data: ## forget everything that the takeaway did
 	rm -rf $(DATA)
+
+.PHONY: bench-bus
+bench-bus: ## measure the bus beside Redis, NATS and RabbitMQ, in one run: SET=quick|full|kills
+	bench/bus/run $(or $(SET),quick)

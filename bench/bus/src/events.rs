@@ -58,11 +58,6 @@ impl Events {
         Self { template: text.into_bytes(), entity_at, stamp_at, data, pool, entities, made: 0, base }
     }
 
-    /// Bytes of one.
-    pub fn bytes(&self) -> usize {
-        self.template.len()
-    }
-
     /// Nanoseconds since the run began.
     pub fn now(&self) -> u64 {
         self.base.elapsed().as_nanos() as u64
@@ -72,8 +67,8 @@ impl Events {
     pub fn write(&mut self, out: &mut Vec<u8>) {
         let at = out.len();
         out.extend_from_slice(&self.template);
-        let mut state = self.made.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1;
-        let entity = next(&mut state) % self.entities;
+        // Prime to any round number of entities: neighbours differ, and after that many events each had its turn.
+        let entity = self.made.wrapping_mul(7_919) % self.entities;
         write_digits(&mut out[at + self.entity_at..][..ENTITY_DIGITS], entity);
         let now = self.now();
         write_digits(&mut out[at + self.stamp_at..][..STAMP_DIGITS], now);

@@ -20,10 +20,6 @@ impl Latency {
         self.total += 1;
     }
 
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
     /// The value below which this share of all lies, in milliseconds; none when nothing was seen.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let wanted = (self.total as f64 * share).ceil().max(1.0) as u64;

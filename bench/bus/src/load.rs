@@ -86,6 +86,8 @@ impl Publishers<'_> {
 pub struct Course<'a> {
     pub warm_up: Duration,
     pub measured: Duration,
+    /// Units to publish at least, however long that takes.
+    pub units_min: u64,
     pub begins: &'a mut dyn FnMut(),
     pub ends: &'a mut dyn FnMut(),
 }
@@ -145,7 +147,9 @@ pub fn publish(connections: &mut [Publishing], events: &mut Events, course: Cour
             published.from = events.now();
             (course.begins)();
         }
-        if let Some(from) = measuring.filter(|from| !stopping && now - *from >= course.measured) {
+        if let Some(from) = measuring.filter(|from| {
+            !stopping && now - *from >= course.measured && published.units_all >= course.units_min
+        }) {
             published.seconds = (now - from).as_secs_f64();
             stopping = true;
             (course.ends)();

@@ -1,12 +1,16 @@
 //! Measures the bus beside its peers, side by side in one run: what counts are the ratios. Never a timed test.
 
 mod cells;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod events;
 mod latency;
 mod link;
 mod load;
+mod loss;
 mod machine;
 mod measure;
+mod report;
 mod server;
 mod systems;
 mod wire;
@@ -15,11 +19,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cells::Cell;
+use crate::loss::End;
 use crate::measure::{Times, measure};
-use crate::systems::{Places, System};
+use crate::report::Line;
+use crate::systems::{Places, System, Way};
 
 /// Measures the bus beside its peers.
 #[derive(Parser)]
@@ -41,7 +47,7 @@ struct Common {
     /// The folder of this bench's scripts
     #[arg(long, default_value = "bench/bus", global = true)]
     scripts: PathBuf,
-    /// Where servers keep their data
+    /// Where servers keep their data: the disk that is measured
     #[arg(long, default_value = "target/bench-bus", global = true)]
     work: PathBuf,
     /// Processors of servers, as taskset takes them; run this program itself under taskset as well
@@ -53,21 +59,127 @@ struct Common {
     /// Seconds before that
     #[arg(long, default_value_t = 1.0, global = true)]
     warm_up: f64,
+    /// How often each cell is measured, in turns with the others
+    #[arg(long, default_value_t = 3, global = true)]
+    rounds: usize,
+    /// Where results go
+    #[arg(long, default_value = "bench/results/bus.jsonl", global = true)]
+    results: PathBuf,
+    /// The systems; all of them when none are named
+    #[arg(long, value_enum, value_delimiter = ',', global = true)]
+    systems: Vec<System>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Set {
+    /// What the marks speak of.
+    Quick,
+    /// Every combination of the axes.
+    Full,
 }
 
 #[derive(Subcommand)]
 enum Verb {
-    /// One cell, in turns on the systems named
+    /// One cell, in turns on the systems
     Cell {
         #[command(flatten)]
         cell: Cell,
-        /// The systems
-        #[arg(long, value_enum, value_delimiter = ',', required = true)]
-        systems: Vec<System>,
-        /// How often in turns
-        #[arg(long, default_value_t = 1)]
-        rounds: usize,
     },
+    /// A set of cells on every system
+    Run {
+        /// Which
+        #[arg(long, value_enum, default_value_t = Set::Quick)]
+        set: Set,
+    },
+    /// Hob alone: subscribers, push, filters, memory by entities
+    Marks {
+        /// Ten million entities as well
+        #[arg(long)]
+        full: bool,
+    },
+    /// What a crash costs of what was acknowledged
+    Loss,
+    /// Write the page from the results
+    Report {
+        /// The page
+        #[arg(long, default_value = "bench/README.md")]
+        page: PathBuf,
+    },
+    /// One cell on the bus within this process
+    #[cfg(feature = "embedded")]
+    #[command(hide = true)]
+    Embedded {
+        #[command(flatten)]
+        cell: Cell,
+    },
+}
+
+struct Bench {
+    places: Places,
+    times: Times,
+    rounds: usize,
+    results: PathBuf,
+    systems: Vec<System>,
+}
+
+impl Bench {
+    fn add(&self, line: &Line) -> Result<()> {
+        println!("{}", serde_json::to_string(line)?);
+        report::add(&self.results, line)
+    }
+
+    fn begin(&self, set: String) -> Result<()> {
+        let (seconds, rounds) = (self.times.measured.as_secs_f64(), self.rounds);
+        self.add(&Line::Machine { facts: machine::facts(), set, seconds, rounds })
+    }
+
+    /// A system that fails is told and left out; the others go on.
+    fn cell(&self, cell: &Cell, systems: &[System], events_min: u64) -> Result<()> {
+        for _ in 0..self.rounds {
+            for system in systems {
+                // Without the door there is nobody to deliver to.
+                if *system == System::HobEmbedded && cell.subscribers > 0 {
+                    continue;
+                }
+                let times = Times { events_min, ..self.times };
+                let line = match measure(*system, cell, times, &self.places) {
+                    Ok(outcome) => Line::Cell(outcome),
+                    Err(error) => {
+                        Line::Failed { what: format!("{system}: {cell}"), why: format!("{error:#}") }
+                    }
+                };
+                self.add(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn marks(&self, full: bool) -> Result<()> {
+        let hob = [System::Hob];
+        let single = Cell::new(50, 1);
+        for way in [Way::Pull, Way::Stream] {
+            self.cell(&single, &hob, 0)?;
+            self.cell(&single.with(10, way), &hob, 0)?;
+        }
+        self.cell(&Cell::new(1, 1).with(1, Way::Push), &hob, 0)?;
+        for filtered in [false, true] {
+            let entities = 1_000_000;
+            self.cell(&Cell { entities, filtered, ..single.with(1, Way::Stream) }, &hob, 0)?;
+        }
+        let once = Self {
+            rounds: 1,
+            places: self.places.clone(),
+            results: self.results.clone(),
+            systems: vec![],
+            ..*self
+        };
+        for entities in [10_000, 1_000_000, 10_000_000] {
+            if entities <= 1_000_000 || full {
+                once.cell(&Cell { entities, ..Cell::new(50, 100) }, &hob, entities)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn main() -> Result<()> {
@@ -79,19 +191,50 @@ fn main() -> Result<()> {
         scripts: absolute(common.scripts)?,
         work: absolute(common.work)?,
         processors: common.processors,
+        trace: false,
     };
-    let times = Times {
-        warm_up: Duration::from_secs_f64(common.warm_up),
-        measured: Duration::from_secs_f64(common.seconds),
-    };
+    let (warm_up, measured) =
+        (Duration::from_secs_f64(common.warm_up), Duration::from_secs_f64(common.seconds));
+    let times = Times { warm_up, measured, events_min: 0 };
+    let all = || System::value_variants().to_vec();
+    let systems = if common.systems.is_empty() { all() } else { common.systems };
+    let bench = Bench { places, times, rounds: common.rounds, results: common.results, systems };
     match verb {
-        Verb::Cell { cell, systems, rounds } => {
-            for _ in 0..rounds {
-                for system in &systems {
-                    let outcome = measure(*system, &cell, times, &places)?;
-                    println!("{}", serde_json::to_string(&outcome)?);
+        Verb::Cell { cell } => bench.cell(&cell, &bench.systems, 0)?,
+        Verb::Run { set } => {
+            bench.begin(format!("{set:?}").to_lowercase())?;
+            let cells = match set {
+                Set::Quick => cells::quick(),
+                Set::Full => cells::full(),
+            };
+            for cell in cells {
+                bench.cell(&cell, &bench.systems, 0)?;
+            }
+        }
+        Verb::Marks { full } => bench.marks(full)?,
+        Verb::Loss => {
+            for system in bench.systems.iter().filter(|system| **system != System::HobEmbedded) {
+                for after in [End::Kill, End::Power] {
+                    let line = match loss::measure(*system, after, &bench.places) {
+                        Ok(loss) => Line::Loss(loss),
+                        Err(error) => {
+                            Line::Failed { what: format!("{system}, {after:?}"), why: format!("{error:#}") }
+                        }
+                    };
+                    bench.add(&line)?;
                 }
             }
+        }
+        Verb::Report { page } => {
+            let lines = report::read(&bench.results)?;
+            println!("{}", report::table(&lines));
+            report::write(&page, &lines)?;
+        }
+        #[cfg(feature = "embedded")]
+        Verb::Embedded { cell } => {
+            std::fs::create_dir_all(&bench.places.work)?;
+            let outcome = embedded::run(&cell, bench.times, &bench.places.work)?;
+            println!("{}", serde_json::to_string(&outcome)?);
         }
     }
     Ok(())

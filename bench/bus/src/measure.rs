@@ -60,11 +60,17 @@ pub struct Outcome {
 pub struct Times {
     pub warm_up: Duration,
     pub measured: Duration,
+    /// Events to publish at least, however long that takes.
+    pub events_min: u64,
 }
 
 /// Starts the system, loads it, and stops it.
 pub fn measure(system: System, cell: &Cell, times: Times, places: &Places) -> Result<Outcome> {
     std::fs::create_dir_all(&places.work)?;
+    #[cfg(feature = "embedded")]
+    if system == System::HobEmbedded {
+        return crate::embedded::measure(cell, times, places);
+    }
     let (fdatasync_p50, fdatasync_p99) = machine::fdatasync(&places.work)?;
     let mut running = systems::start(system, places)?;
     running.prepare(cell).with_context(|| format!("prepare {system}"))?;
@@ -95,8 +101,9 @@ pub fn measure(system: System, cell: &Cell, times: Times, places: &Places) -> Re
         begin = (machine::cpu_seconds(&pids), machine::cpu_seconds(&own));
     };
     let mut ends = || end = (machine::cpu_seconds(&pids), machine::cpu_seconds(&own), machine::pss_mb(&pids));
-    let Times { warm_up, measured } = times;
-    let course = Course { warm_up, measured, begins: &mut begins, ends: &mut ends };
+    let Times { warm_up, measured, events_min } = times;
+    let units_min = events_min / cell.batch as u64;
+    let course = Course { warm_up, measured, units_min, begins: &mut begins, ends: &mut ends };
     let published = load::publish(&mut connections, &mut events, course)
         .with_context(|| format!("{system}: {cell}; it says {}", running.server().said()))?;
     let all = published.units_all * cell.batch as u64;

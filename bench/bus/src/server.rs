@@ -39,6 +39,7 @@ pub fn fresh_folder(work: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// A command that runs on these processors, wherever this process runs; on the same ones when none are named.
+#[cfg(feature = "embedded")]
 pub fn pinned(program: impl AsRef<std::ffi::OsStr>, processors: Option<&str>) -> Command {
     let Some(processors) = processors else { return Command::new(program) };
     let mut command = Command::new("taskset");

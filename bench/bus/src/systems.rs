@@ -6,7 +6,8 @@ mod rabbitmq;
 mod redis;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,27 @@ pub struct Places {
     pub work: PathBuf,
     /// The processors of servers, as `taskset` takes them.
     pub processors: Option<String>,
+    /// Whether a server's writes and fsyncs are recorded.
+    pub trace: bool,
+}
+
+impl Places {
+    /// A command for a server with its data in a folder.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+        let Some(processors) = &self.processors else { return self.traced(program, folder) };
+        let mut command = self.traced("taskset", folder);
+        command.args(["-c", processors]).arg(program);
+        command
+    }
+
+    fn traced(&self, program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+        if !self.trace {
+            return Command::new(program);
+        }
+        let mut command = Command::new("strace");
+        command.args(crate::loss::tracing(folder)).arg(program);
+        command
+    }
 }
 
 /// A running system.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Places, Running, Way};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
-use crate::server::{Server, fresh_folder, pinned};
+use crate::server::{Server, fresh_folder};
 use crate::wire::http::{Door, Follower, Publisher, Puller, Sink, answer};
 
 /// The API's port when the offset is 0.
@@ -129,7 +129,7 @@ fn free_offset() -> Result<u16> {
 }
 
 fn command(places: &Places, folder: &Path, offset: u16) -> Command {
-    let mut command = pinned(&places.hob, places.processors.as_deref());
+    let mut command = places.command(&places.hob, folder);
     command.args(["core", "--port-offset", &offset.to_string(), "--data"]).arg(folder.join("data"));
     command.env_remove("HOB_URL").env_remove("HOB_TOKEN");
     command

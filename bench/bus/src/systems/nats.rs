@@ -10,7 +10,7 @@ use memchr::memmem;
 use super::{Places, Running};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
-use crate::server::{Server, free_port, fresh_folder, pinned};
+use crate::server::{Server, free_port, fresh_folder};
 use crate::wire::nats::{self, Said};
 
 /// Units that one connection carries; more are spread over several.
@@ -77,7 +77,7 @@ fn command(places: &Places, sync: Option<&str>, port: u16, folder: &std::path::P
     let path = folder.join("nats.conf");
     std::fs::write(&path, text)?;
     let own = places.peers.join("root/usr/sbin/nats-server");
-    let mut command = pinned(own, places.processors.as_deref());
+    let mut command = places.command(own, folder);
     command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-c"]).arg(path);
     Ok(command)
 }

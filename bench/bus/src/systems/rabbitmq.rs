@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{Places, Running};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
-use crate::server::{Server, free_port, fresh_folder, pinned};
+use crate::server::{Server, free_port, fresh_folder};
 use crate::wire::amqp::{Arguments, Calls, Consumer, Publisher};
 
 const EXCHANGE: &str = "bench";
@@ -49,7 +49,7 @@ fn wait_for_amqp(port: u16) -> Result<()> {
 }
 
 fn command(places: &Places, folder: &std::path::Path, ports: [u16; 3]) -> Command {
-    let mut command = pinned(places.scripts.join("rabbitmq"), places.processors.as_deref());
+    let mut command = places.command(places.scripts.join("rabbitmq"), folder);
     command.arg(&places.peers).arg(folder).args(ports.map(|port| port.to_string()));
     command
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::{Places, Running};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
-use crate::server::{Server, free_port, fresh_folder, pinned};
+use crate::server::{Server, free_port, fresh_folder};
 use crate::wire::resp;
 
 pub struct Redis {
@@ -51,7 +51,7 @@ impl Redis {
 fn command(places: &Places, fsync: &str, port: u16, folder: &std::path::Path) -> Command {
     let own = places.peers.join("root/usr/bin/redis-server");
     let program = if own.is_file() { own } else { "redis-server".into() };
-    let mut command = pinned(program, places.processors.as_deref());
+    let mut command = places.command(program, folder);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     command.args(["--appendonly", "yes", "--appendfsync", fsync, "--dir"]).arg(folder);
     command

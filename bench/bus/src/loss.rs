@@ -1,0 +1,182 @@
+//! What is lost of what was acknowledged: after `kill -9`, and after a loss of power, which takes what the server had
+//! not made durable. The latter is played: the server runs under strace, which tells each write and each fsync; after
+//! the kill, every file that holds events is cut back to what it had when its last finished fsync began.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::cells::Cell;
+use crate::events::Events;
+use crate::load::{self, Course};
+use crate::systems::{self, Places, System};
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// `kill -9`.
+    Kill,
+    /// `kill -9`, and what no fsync covered is gone.
+    Power,
+}
+
+/// How much was lost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Loss {
+    pub system: System,
+    pub after: End,
+    pub acknowledged: u64,
+    pub recovered: u64,
+    pub lost: u64,
+    /// Bytes that were cut off.
+    pub cut_bytes: u64,
+}
+
+/// Publishes for a moment, waits for every acknowledgement, ends the server, starts it again and counts.
+pub fn measure(system: System, after: End, places: &Places) -> Result<Loss> {
+    let places = Places { trace: after == End::Power, ..places.clone() };
+    let mut running = systems::start(system, &places)?;
+    let cell = Cell::new(50, 1);
+    running.prepare(&cell)?;
+    let mut connections = running.publishers(&cell)?;
+    let mut events = Events::new(cell.bytes, cell.entities, Instant::now());
+    let (mut begins, mut ends) = (|| {}, || {});
+    let course = Course {
+        warm_up: Duration::ZERO,
+        measured: Duration::from_secs(2),
+        units_min: 0,
+        begins: &mut begins,
+        ends: &mut ends,
+    };
+    let published = load::publish(&mut connections, &mut events, course)?;
+    running.server().kill();
+    drop(connections);
+    let folder = running.server().folder.clone();
+    let cut_bytes = if after == End::Power { cut(&folder)? } else { 0 };
+    running.restart().with_context(|| format!("start {system} again"))?;
+    let recovered = running.count()?;
+    let acknowledged = published.units_all;
+    let lost = acknowledged.saturating_sub(recovered);
+    Ok(Loss { system, after, acknowledged, recovered, lost, cut_bytes })
+}
+
+/// What strace is to follow, and where it writes.
+pub fn tracing(folder: &Path) -> Vec<String> {
+    let calls = "trace=write,writev,pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync";
+    let to = folder.join("trace").display().to_string();
+    ["-f", "-qq", "-y", "-s", "0", "-e", calls, "-e", "signal=none", "-o", &to].map(str::to_owned).to_vec()
+}
+
+/// A file as the trace tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Grown {
+    bytes: u64,
+    durable: u64,
+}
+
+/// Cuts the files of events back to what was durable. Returns how many bytes that took.
+fn cut(folder: &Path) -> Result<u64> {
+    let trace = fs::read_to_string(folder.join("trace")).context("read what strace wrote")?;
+    let mut cut = 0;
+    for (path, grown) in follow(&trace) {
+        let path = PathBuf::from(path);
+        if !holds_events(&path) || !path.is_file() {
+            continue;
+        }
+        let bytes = fs::metadata(&path)?.len();
+        if grown.durable < bytes.min(grown.bytes.max(bytes)) {
+            cut += bytes - grown.durable;
+            fs::OpenOptions::new().write(true).open(&path)?.set_len(grown.durable)?;
+        }
+    }
+    Ok(cut)
+}
+
+/// The logs themselves: what a server keeps beside them it can make anew, or is not about events.
+fn holds_events(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.contains("/log/events/")
+        || text.ends_with(".aof")
+        || text.ends_with(".blk")
+        || text.ends_with(".wal")
+}
+
+/// Sizes and durable sizes of files, from lines such as `12 pwrite64(5</d/a>, ""..., 10, 30) = 10`, where a call may
+/// be cut in two: `12 fdatasync(5</d/a> <unfinished ...>` and `12 <... fdatasync resumed>) = 0`.
+fn follow(trace: &str) -> HashMap<String, Grown> {
+    let mut files: HashMap<String, Grown> = HashMap::new();
+    let mut begun: HashMap<&str, (String, u64)> = HashMap::new();
+    for line in trace.lines() {
+        let Some((pid, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        if let Some(rest) = call.strip_prefix("<... ") {
+            let Some((start, bytes)) = begun.remove(pid) else { continue };
+            let end = rest.split_once("resumed>").map_or("", |(_, end)| end);
+            apply(&mut files, &format!("{start}{end}"), Some(bytes));
+            continue;
+        }
+        if let Some(start) = call.strip_suffix(" <unfinished ...>") {
+            let bytes = path_of(start).and_then(|path| files.get(path)).map_or(0, |grown| grown.bytes);
+            begun.insert(pid, (start.to_owned(), bytes));
+            continue;
+        }
+        apply(&mut files, call, None);
+    }
+    files
+}
+
+fn path_of(call: &str) -> Option<&str> {
+    let (_, rest) = call.split_once('<')?;
+    rest.split_once('>').map(|(path, _)| path)
+}
+
+/// Takes in a finished call; `at_start` is the file's size when it began, when that is known to be earlier.
+fn apply(files: &mut HashMap<String, Grown>, call: &str, at_start: Option<u64>) -> Option<()> {
+    let (name, _) = call.split_once('(')?;
+    let result: i64 = call.rsplit_once(" = ")?.1.split(' ').next()?.parse().ok()?;
+    let result = u64::try_from(result).ok()?;
+    let path = path_of(call)?;
+    if !path.starts_with('/') {
+        return None;
+    }
+    let file = files.entry(path.to_owned()).or_default();
+    let last_number = || {
+        let (arguments, _) = call.rsplit_once(" = ")?;
+        arguments.trim_end().trim_end_matches(')').rsplit(", ").next()?.parse::<u64>().ok()
+    };
+    match name {
+        "write" | "writev" => file.bytes += result,
+        "pwrite64" | "pwritev" => file.bytes = file.bytes.max(last_number()? + result),
+        "ftruncate" => {
+            file.bytes = last_number()?;
+            file.durable = file.durable.min(file.bytes);
+        }
+        "fsync" | "fdatasync" => file.durable = file.durable.max(at_start.unwrap_or(file.bytes)),
+        _ => {}
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_fsync_found_is_durable() {
+        let trace = "7 write(5</d/a>, \"\"..., 100) = 100\n\
+            7 fdatasync(5</d/a> <unfinished ...>\n\
+            8 write(5</d/a>, \"\"..., 50) = 50\n\
+            7 <... fdatasync resumed>)          = 0\n\
+            8 pwrite64(6</d/b>, \"\"..., 10, 30)   = 10\n\
+            8 write(9<TCP:[1->2]>, \"\"..., 9) = 9\n";
+        let files = follow(trace);
+        assert_eq!(files["/d/a"], Grown { bytes: 150, durable: 100 });
+        assert_eq!(files["/d/b"], Grown { bytes: 40, durable: 0 });
+        assert_eq!(files.len(), 2);
+    }
+}
