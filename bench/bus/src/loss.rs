@@ -15,6 +15,9 @@ use crate::events::Events;
 use crate::load::{self, Course};
 use crate::systems::{self, Places, System};
 
+/// How long a server may take to find what it holds.
+const COUNT_MAX: Duration = Duration::from_secs(15);
+
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,8 +62,14 @@ pub fn measure(system: System, after: End, places: &Places) -> Result<Loss> {
     let folder = running.server().folder.clone();
     let cut_bytes = if after == End::Power { cut(&folder)? } else { 0 };
     running.restart().with_context(|| format!("start {system} again"))?;
-    let recovered = running.count()?;
     let acknowledged = published.units_all;
+    let mut recovered = running.count()?;
+    // Some tell how many they hold a while after they answer.
+    let deadline = Instant::now() + COUNT_MAX;
+    while recovered < acknowledged && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(200));
+        recovered = running.count()?;
+    }
     let lost = acknowledged.saturating_sub(recovered);
     Ok(Loss { system, after, acknowledged, recovered, lost, cut_bytes })
 }
@@ -82,18 +91,20 @@ struct Grown {
 /// Cuts the files of events back to what was durable. Returns how many bytes that took.
 fn cut(folder: &Path) -> Result<u64> {
     let trace = fs::read_to_string(folder.join("trace")).context("read what strace wrote")?;
-    let mut cut = 0;
+    let (mut cut, mut found) = (0, 0);
     for (path, grown) in follow(&trace) {
         let path = PathBuf::from(path);
         if !holds_events(&path) || !path.is_file() {
             continue;
         }
+        found += 1;
         let bytes = fs::metadata(&path)?.len();
         if grown.durable < bytes.min(grown.bytes.max(bytes)) {
             cut += bytes - grown.durable;
             fs::OpenOptions::new().write(true).open(&path)?.set_len(grown.durable)?;
         }
     }
+    anyhow::ensure!(found > 0, "the trace tells of no file that holds events");
     Ok(cut)
 }
 

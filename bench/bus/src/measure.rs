@@ -126,7 +126,7 @@ pub fn measure(system: System, cell: &Cell, times: Times, places: &Places) -> Re
         acknowledged: Quantiles::of(&published.acknowledged),
         delivered: delivered.as_ref().and_then(Quantiles::of),
         delivered_share: delivered.is_some().then(share),
-        cpu_seconds_per_million: (end.0 - begin.0) / counted * 1e6,
+        cpu_seconds_per_million: (end.0 - begin.0) / counted.max(1.0) * 1e6,
         generator_load: (end.1 - begin.1) / published.seconds,
         memory_mb: end.2,
         disk_bytes_per_event: disk / all as f64,
