@@ -94,25 +94,32 @@ impl Server {
 
     /// Kills it and all that it started, as `kill -9` does.
     pub fn kill(&mut self) {
-        for pid in self.pids() {
-            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-            let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-        }
+        kill(&self.pids());
         let _ = self.child.wait();
     }
 
     /// Ends it as its operator would.
     pub fn stop(&mut self) {
+        let family = self.pids();
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
         let deadline = Instant::now() + STOP_MAX;
         while Instant::now() < deadline {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
+                // What it started and left behind: Erlang's port mapper.
+                kill(&family[1..]);
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         self.kill();
+    }
+}
+
+fn kill(pids: &[u32]) {
+    for pid in pids {
+        let pid = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw);
+        let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
     }
 }
 
