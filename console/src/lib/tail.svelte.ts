@@ -35,6 +35,8 @@ export class Tail {
   #arrived: Event[] = [];
   #stop = new AbortController();
   #heard = 0;
+  /** The head when the page began; empty when nothing is followed. */
+  #began = '';
 
   /** Forgets what there was and begins with the newest events that the filter means. */
   async start(filter: Filter): Promise<void> {
@@ -48,14 +50,12 @@ export class Tail {
     this.older = '';
     this.busy = true;
     try {
-      // The head first: what the page then lacks can only be newer.
-      const head = (await get<Status>('/v1/status', {}, signal)).events;
-      await this.#page(signal);
-      if (signal.aborted) return;
-      this.loaded = true;
-      const newest = this.events[0]?.sequence ?? '';
-      this.head = newest > padded(head) ? newest : padded(head);
+      // The log up to its present head is read in pages, everything later comes by the stream: each once.
+      this.head = padded((await get<Status>('/v1/status', {}, signal)).events);
+      this.#began = filter.to ? '' : this.head;
       if (!filter.to) void this.#follow(signal);
+      await this.#page(signal);
+      if (!signal.aborted) this.loaded = true;
     } catch (error) {
       if (!signal.aborted) this.problem = Problem.from(error);
     } finally {
@@ -85,7 +85,8 @@ export class Tail {
     for (let reads = 0; reads < READS_MOST; reads += 1) {
       const page = await get<Page<Event>>('/v1/events', { ...this.#filter, order: 'desc', limit: PAGE, cursor: this.older }, signal);
       if (signal.aborted) return;
-      this.events = [...this.events, ...page.items];
+      const began = this.#began;
+      this.events = [...this.events, ...(began ? page.items.filter((event) => event.sequence <= began) : page.items)];
       this.older = nextCursor(page);
       if (page.items.length > 0 || !this.older) return;
     }
