@@ -84,7 +84,7 @@ async function showsWhatIsPublished(page, { call, status }) {
   const life = page.getByRole('region', { name: 'History of /restaurants/r1' });
   await life.locator('li.here').waitFor();
   await until('its life before', async () => (await life.locator('li').count()) > 1);
-  await page.getByRole('region', { name: `Request ${requestid}` }).getByText('restaurants.noop /restaurants/r1').waitFor();
+  await page.getByRole('region', { name: `Request ${requestid}` }).getByText('restaurants.noop /restaurants/r1').waitFor({ timeout: 60_000 });
   await accessible(page);
   await page.screenshot({ path: `${OUT}running-events.png` });
   console.log(`event ${Number(first)} showed with ${await life.locator('li').count()} steps of its entity’s life`);
