@@ -59,6 +59,15 @@ pub enum Error {
         /// What is left, and until when to wait.
         left: QuotaLeft,
     },
+    /// The scope has as many events held back as may be.
+    #[error(
+        "hold back events in {scope}: {} are held back already, which is the limit",
+        crate::delayed::DELAYED_PER_SCOPE_MAX
+    )]
+    TooManyDelayed {
+        /// The scope.
+        scope: Scope,
+    },
     /// The scope has too much on its way already.
     #[error("publish: the scope has too many events on their way to the disk")]
     ScopeBusy,
@@ -213,6 +222,7 @@ impl Error {
             Self::NoTopic { .. } => code::TOPIC_UNKNOWN,
             Self::OverQuota { .. } => code::QUOTA,
             Self::ScopeBusy => code::TOO_MANY,
+            Self::TooManyDelayed { .. } => code::DELAYED,
             Self::BadBatch { events: 0, .. } => code::EVENT,
             Self::BadBatch { .. } | Self::Append(AppendError::TooLarge { .. }) => code::TOO_LARGE,
             Self::TopicRefused { .. }
@@ -254,6 +264,9 @@ impl Error {
                 "wait {} s, then send again; with the same ids nothing is doubled",
                 left.wait.as_secs_f64().ceil()
             )),
+            Self::TooManyDelayed { .. } => {
+                Some("wait until some are due, or hold them back in your own service".to_owned())
+            }
             Self::ScopeBusy => Some("try again in a second; with the same ids nothing is doubled".to_owned()),
             Self::TopicUnknown { topic, nearest, .. } => Some(unknown_topic_hint(topic, nearest.as_ref())),
             Self::SubscriptionUnknown { key, nearest } => Some(match nearest {

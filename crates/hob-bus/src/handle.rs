@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::clocks::Clocks;
 use crate::conditions::{self, Conditions};
+use crate::delayed::{self, Delayed};
 use crate::idempotency::Idempotency;
 use crate::index::{Index, IndexLimits};
 use crate::model::limits::CURSOR_EVERY;
@@ -74,8 +75,14 @@ impl Bus {
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
         let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;
         let subscriptions = Subscriptions::load(Arc::clone(&store.kv), &positions).await?;
-        let writer =
-            Writer::start(Arc::clone(&log), Arc::clone(&index), Arc::clone(&positions), Arc::clone(&clocks));
+        let delayed = Arc::new(Delayed::load(Arc::clone(&store.kv), Arc::clone(&log)).await?);
+        let writer = Writer::start(
+            Arc::clone(&log),
+            Arc::clone(&index),
+            Arc::clone(&positions),
+            Arc::clone(&clocks),
+            delayed,
+        );
         let (clock_wanted, closed, keeper) = (Arc::default(), watch::Sender::new(false), Default::default());
         let inner = Inner {
             events,
@@ -97,6 +104,7 @@ impl Bus {
         let bus = Self { inner };
         bus.report_damage(&mut *bus.inner.keeper.lock().await).await;
         tokio::spawn(keeper::run(Arc::downgrade(&bus.inner)));
+        tokio::spawn(delayed::run(Arc::downgrade(&bus.inner)));
         Ok(bus)
     }
 
@@ -136,12 +144,17 @@ impl Bus {
 
     /// The topics of a scope by name, Hob's own included.
     pub fn topics(&self, scope: &Scope) -> Vec<Topic> {
-        self.inner.topics.list(scope)
+        let mut topics = self.inner.topics.list(scope);
+        topics
+            .iter_mut()
+            .for_each(|topic| topic.delayed = self.inner.writer.delayed.count(scope, &topic.name));
+        topics
     }
 
     /// A topic of a scope; [`Error::TopicUnknown`] when it is not declared.
     pub fn topic(&self, scope: &Scope, name: &TopicName) -> Result<Topic, Error> {
-        self.inner.topics.get(scope, name)
+        let delayed = self.inner.writer.delayed.count(scope, name);
+        Ok(Topic { delayed, ..self.inner.topics.get(scope, name)? })
     }
 
     /// Publishes a condition on `hob.conditions` if it became active or inactive since the last report of the same

@@ -21,7 +21,7 @@ use hob_store::{AppendError, Kv};
 use tokio::sync::{Notify, watch};
 
 use crate::Error;
-pub(crate) use keys::{EntityKey, Keys, Mark, name_of, prefix_of};
+pub(crate) use keys::{EntityKey, IdKey, Keys, Mark, name_of, prefix_of};
 #[cfg(test)]
 mod tests;
 pub(crate) use lookup::Fetched;

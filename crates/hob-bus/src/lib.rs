@@ -23,6 +23,7 @@ mod topics;
 mod bells;
 mod clocks;
 mod conditions;
+mod delayed;
 mod entities;
 mod parts;
 mod positions;

@@ -19,7 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 use crate::clocks::Clocks;
-use crate::index::Index;
+use crate::delayed::Delayed;
+use crate::index::{Asked, Index, Verdict};
 use crate::positions::Positions;
 use crate::topics::Outlet;
 
@@ -34,7 +35,8 @@ const FLIGHTS_MAX: usize = 8_192;
 
 /// The one writer of the event log.
 pub(crate) struct Writer {
-    index: Arc<Index>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) delayed: Arc<Delayed>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -77,12 +79,13 @@ impl Writer {
         index: Arc<Index>,
         positions: Arc<Positions>,
         clocks: Arc<Clocks>,
+        delayed: Arc<Delayed>,
     ) -> Self {
         let (jobs, arriving) = mpsc::channel(JOBS_MAX);
         let (flights, flying) = mpsc::channel(FLIGHTS_MAX);
-        tokio::spawn(settle::run(flying, Arc::clone(&index), positions, clocks));
+        tokio::spawn(settle::run(flying, Arc::clone(&index), positions, clocks, Arc::clone(&delayed)));
         tokio::spawn(combine::run(arriving, log, Arc::clone(&index), flights));
-        Self { index, jobs }
+        Self { index, delayed, jobs }
     }
 
     pub(crate) async fn publish(&self, order: Order<'_>) -> Result<Published, Error> {
@@ -90,10 +93,32 @@ impl Writer {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Appends events whose time has come, and what goes with them.
+    pub(crate) async fn fire(&self, events: Vec<Prepared>, gate: Arc<Gate>) -> Result<(), Error> {
+        let bytes = events.iter().map(Prepared::bytes).sum();
+        let room = gate.enter(bytes).await?;
+        let (reply, answer) = oneshot::channel();
+        let count = events.len();
+        let job = Job { events, count, bytes, is_answered_from_memory: false, reply, room };
+        self.jobs.send(job).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?.map(drop)
+    }
+
+    /// Whether an event that was held back at a sequence has been appended since.
+    pub(crate) async fn has_fired(&self, asked: &Asked, held_back_at: u64) -> Result<bool, Error> {
+        let asked = [Asked { id: asked.id, entity: None }];
+        let verdicts = combine::plan(&asked, &self.index).await?;
+        Ok(matches!(&verdicts[..], [Verdict::Known(known)] if known.sequence() != held_back_at))
+    }
+
     /// Prepares a batch and puts it before the combiner.
     async fn send(&self, order: Order<'_>) -> Result<oneshot::Receiver<Result<Published, Error>>, Error> {
         let (events, bytes) = prepare::prepare(&order, &self.index.keys)?;
         let is_answered_from_memory = order.events.iter().all(|event| !event.outlet.terms.ack.is_disk());
+        let scheduled = events.iter().filter(|event| event.scheduled.is_some()).count();
+        if scheduled > 0 {
+            self.delayed.expect(order.scope, scheduled).await?;
+        }
         let room = order.gate.enter(bytes).await?;
         let (reply, answer) = oneshot::channel();
         let count = events.len();

@@ -102,6 +102,8 @@ codes! {
     KEY_REUSED = 71, 422, "This key belongs to another request";
     /// The request with this idempotency key is still under way.
     KEY_BUSY = 72, 409, "The first request with this key is under way";
+    /// The scope has as many events held back as may be.
+    DELAYED = 73, 429, "Too many events are held back";
     /// A subscription's filter is wrong.
     FILTER = 77, 422, "A filter is wrong";
     /// A subscription's endpoint may not be called.

@@ -57,8 +57,12 @@ async fn turn(mut jobs: Vec<Job>, log: &dyn Log, index: &Index) -> Option<Flight
     };
     let mut records: Vec<Record> = Vec::with_capacity(events.len());
     let mut remembered = Vec::with_capacity(events.len());
+    let mut scheduled = Vec::new();
     for ((event, asked), verdict) in events.into_iter().zip(asked).zip(&verdicts) {
         let Verdict::New(entityseq) = verdict else { continue };
+        if let Some(event) = event.scheduled.clone() {
+            scheduled.push((records.len() as u64, event));
+        }
         let (record, left) = event.into_record(*entityseq, asked);
         records.push(record);
         remembered.push(left);
@@ -77,11 +81,11 @@ async fn turn(mut jobs: Vec<Job>, log: &dyn Log, index: &Index) -> Option<Flight
         },
     };
     let answers = answer(jobs, verdicts, first);
-    Some(Flight { durable, first, places, outcome, answers })
+    Some(Flight { durable, first, places, scheduled, outcome, answers })
 }
 
 /// Reads what the index needs to know, and decides.
-async fn plan(asked: &[Asked], index: &Index) -> Result<Vec<Verdict>, Error> {
+pub(super) async fn plan(asked: &[Asked], index: &Index) -> Result<Vec<Verdict>, Error> {
     loop {
         let fetched = index.prefetch(asked).await?;
         if let Some(verdicts) = index.plan(asked, &fetched) {

@@ -11,15 +11,20 @@ use hob_wire::Payload;
 use super::{Order, OrderedEvent};
 use crate::Error;
 use crate::check::{check, short_kind};
-use crate::index::{Asked, Keys, Remembered};
+use crate::delayed::{Scheduled, delayed_tag, topic_member};
+use crate::index::{Asked, IdKey, Keys, Remembered};
 use crate::rows::{EventRow, Form, id_space, set_entityseq};
 
 /// A checked and encoded event with its keys.
 pub(crate) struct Prepared {
-    pub(super) tag: Tag,
-    pub(super) time: Timestamp,
-    pub(super) payload: Vec<u8>,
-    pub(super) asked: Asked,
+    pub(crate) tag: Tag,
+    pub(crate) time: Timestamp,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) asked: Asked,
+    /// The id under which it is remembered, when that is not the one that was asked about.
+    pub(crate) fired_id: Option<IdKey>,
+    /// When it is held back, for what.
+    pub(crate) scheduled: Option<Scheduled>,
 }
 
 /// A prepared event without what was asked about it.
@@ -27,24 +32,31 @@ pub(super) struct Encoded {
     tag: Tag,
     time: Timestamp,
     payload: Vec<u8>,
+    fired_id: Option<IdKey>,
+    pub(super) scheduled: Option<Scheduled>,
 }
 
 impl Prepared {
+    /// Bytes of its record.
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.len() + self.tag.as_str().len()
+    }
+
     pub(super) fn split(self) -> (Asked, Encoded) {
-        let Self { tag, time, payload, asked } = self;
-        (asked, Encoded { tag, time, payload })
+        let Self { tag, time, payload, asked, fired_id, scheduled } = self;
+        (asked, Encoded { tag, time, payload, fired_id, scheduled })
     }
 }
 
 impl Encoded {
     /// The record, with the count of its entity, and what it leaves behind in the index.
     pub(super) fn into_record(self, entityseq: Option<u64>, asked: Asked) -> (Record, Remembered) {
-        let Self { tag, time, mut payload } = self;
+        let Self { tag, time, mut payload, fired_id, .. } = self;
         if let Some(entityseq) = entityseq {
             set_entityseq(&mut payload, entityseq);
         }
         let row = EventRow::decode(&payload).expect("what was just encoded can be decoded");
-        let remembered = Remembered::of(&tag, &row, asked);
+        let remembered = Remembered::of(&tag, &row, Asked { id: fired_id.or(asked.id), ..asked });
         (Record { tag, time: time.as_micros(), payload: payload.into() }, remembered)
     }
 }
@@ -64,15 +76,21 @@ pub(super) fn prepare(order: &Order<'_>, keys: &Keys) -> Result<(Vec<Prepared>, 
         return Err(Error::BadEvents { events, flaws });
     }
     let scope = order.scope.to_string();
-    let prepared: Vec<_> = order.events.iter().map(|event| prepare_one(event, &scope, order, keys)).collect();
-    let bytes = prepared.iter().map(|event| event.payload.len() + event.tag.as_str().len()).sum();
+    let prepared: Vec<_> =
+        order.events.iter().map(|event| prepare_one(event, &scope, order, keys)).collect::<Result<_, _>>()?;
+    let bytes = prepared.iter().map(Prepared::bytes).sum();
     if bytes > APPEND_BYTES_MAX && events > 1 {
         return refuse(bytes, format!("the limit is {APPEND_BYTES_MAX} bytes"));
     }
     Ok((prepared, bytes))
 }
 
-fn prepare_one(event: &OrderedEvent<'_>, scope: &str, order: &Order<'_>, keys: &Keys) -> Prepared {
+fn prepare_one(
+    event: &OrderedEvent<'_>,
+    scope: &str,
+    order: &Order<'_>,
+    keys: &Keys,
+) -> Result<Prepared, Error> {
     let OrderedEvent { outlet, now, incoming } = event;
     let service = order.service.as_str();
     let id = match &incoming.id {
@@ -82,13 +100,15 @@ fn prepare_one(event: &OrderedEvent<'_>, scope: &str, order: &Order<'_>, keys: &
     let own = |source: &str| source.strip_prefix("/services/") == Some(service);
     let source = incoming.source.as_deref().filter(|source| !own(source));
     let subject = incoming.subject.as_deref();
+    let held_back = incoming.notbefore.filter(|notbefore| notbefore > now);
     let row = EventRow {
         recorded: order.recorded,
         id: &id,
         service,
         is_notice: outlet.terms.is_notice(),
         kind: short_kind(outlet, &incoming.kind),
-        entityseq: subject.map(|_| 0),
+        // What is held back is counted when it appears.
+        entityseq: subject.filter(|_| held_back.is_none()).map(|_| 0),
         notbefore: incoming.notbefore,
         subject,
         request_id: incoming.requestid.as_deref().or(order.request_id),
@@ -97,19 +117,31 @@ fn prepare_one(event: &OrderedEvent<'_>, scope: &str, order: &Order<'_>, keys: &
         source,
         content_type: incoming.content_type.as_deref().filter(|_| incoming.data.is_some()),
         data_schema: incoming.data_schema.as_deref(),
-        extensions: incoming.extensions.iter().map(|(name, value)| (&**name, value.clone())).collect(),
+        extensions: incoming
+            .extensions
+            .iter()
+            .map(|(name, value)| (&**name, value.clone()))
+            .chain(held_back.map(|_| topic_member(&outlet.topic)))
+            .collect(),
         data: incoming.data.as_ref().map(|data| (form(data), data.as_bytes())),
     };
-    Prepared {
-        time: incoming.time.unwrap_or(*now),
+    let is_known_by_id = incoming.id.is_some() || held_back.is_some();
+    Ok(Prepared {
+        time: incoming.time.or(held_back).unwrap_or(*now),
         payload: row.encode(),
         asked: Asked {
-            // Nobody else can have used an id that Hob makes.
-            id: incoming.id.as_ref().map(|id| keys.id(scope, &id_space(service, source), id)),
-            entity: subject.map(|href| keys.entity(&outlet.tag, href)),
+            // Nobody else can have used an id that Hob makes; one that is held back must be known when it is due.
+            id: is_known_by_id.then(|| keys.id(scope, &id_space(service, source), &id)),
+            entity: subject.filter(|_| held_back.is_none()).map(|href| keys.entity(&outlet.tag, href)),
         },
-        tag: outlet.tag.clone(),
-    }
+        fired_id: None,
+        tag: if held_back.is_some() { delayed_tag(order.scope)? } else { outlet.tag.clone() },
+        scheduled: held_back.map(|notbefore| Scheduled {
+            scope: order.scope.clone(),
+            topic: outlet.topic.clone(),
+            notbefore,
+        }),
+    })
 }
 
 fn form(data: &Payload<'_>) -> Form {

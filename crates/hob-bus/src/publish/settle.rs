@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::gate::Room;
 use crate::Error;
 use crate::clocks::Clocks;
+use crate::delayed::{Delayed, Scheduled};
 use crate::index::{Index, Note, Outcome};
 use crate::positions::Positions;
 
@@ -20,6 +21,8 @@ pub(super) struct Flight {
     pub(super) first: u64,
     /// Tag and time (microseconds since 1970) of each record.
     pub(super) places: Vec<(Tag, i64)>,
+    /// Those of its records that are held back, counted from the first.
+    pub(super) scheduled: Vec<(u64, Scheduled)>,
     pub(super) outcome: watch::Sender<Option<Result<(), AppendError>>>,
     pub(super) answers: Vec<Answer>,
 }
@@ -39,9 +42,10 @@ pub(super) async fn run(
     index: Arc<Index>,
     positions: Arc<Positions>,
     clocks: Arc<Clocks>,
+    delayed: Arc<Delayed>,
 ) {
     while let Some(flight) = arriving.recv().await {
-        let Flight { durable, first, places, outcome, answers } = flight;
+        let Flight { durable, first, places, scheduled, outcome, answers } = flight;
         let was_appended = durable.is_some();
         let settled = match durable {
             Some(durable) => durable.await,
@@ -53,6 +57,9 @@ pub(super) async fn run(
                 let times = places.iter().map(|(tag, micros)| (tag, Timestamp::from_micros(*micros)));
                 positions.add(times.zip(first..).map(|((tag, time), sequence)| (tag, sequence, time)));
                 clocks.told(places.iter().map(|(tag, _)| tag));
+                if !scheduled.is_empty() {
+                    delayed.add(scheduled.into_iter().map(|(nth, event)| (first + nth, event)));
+                }
                 positions.move_head(first + places.len() as u64 - 1);
             }
             Ok(()) => {}

@@ -10,6 +10,7 @@ mod losing;
 mod publishing;
 mod reading;
 mod subscribing;
+mod terms;
 
 use std::time::Duration;
 
