@@ -96,6 +96,22 @@ export const nextCursor = (page: { _links?: Record<string, { href: string }> }):
   return href ? (new URL(href, location.origin).searchParams.get('cursor') ?? '') : '';
 };
 
+/** Pages read in one go: one call looks through a bounded part of the log, so that a page may be empty before the last. */
+const READS_MOST = 30;
+
+/** Items of as many pages as it takes to have some, `most` at most, and the cursor of what is left. */
+export async function gather<T>(path: string, parameters: Parameters, most: number, signal?: AbortSignal): Promise<{ items: T[]; cursor: string }> {
+  const items: T[] = [];
+  let cursor = String(parameters.cursor ?? '');
+  for (let reads = 0; reads < READS_MOST; reads += 1) {
+    const page = await get<{ items: T[]; _links?: Record<string, { href: string }> }>(path, { ...parameters, limit: most - items.length, cursor }, signal);
+    items.push(...page.items);
+    cursor = nextCursor(page);
+    if (!cursor || items.length >= most) break;
+  }
+  return { items, cursor };
+}
+
 /** Reads server-sent events until the signal or the other side ends them. A browser's own EventSource sends no token. */
 export async function follow(path: string, parameters: Parameters, take: (frame: Frame) => void, signal: AbortSignal): Promise<void> {
   const token = session.token;

@@ -1,6 +1,6 @@
 // Where a cursor would go, and what that means: how many events are handed out again, or passed.
 
-import { get, nextCursor } from './api';
+import { gather, get, nextCursor } from './api';
 import type { Event, Page, Subscription } from './types';
 
 export type Place = 'start' | 'end' | 'time' | 'seq' | 'id';
@@ -44,10 +44,10 @@ async function count(subscription: Subscription, after: string, upto: string, si
 async function target(subscription: Subscription, place: Place, value: string, signal: AbortSignal): Promise<string | undefined> {
   if (place === 'start') return padded(0);
   if (place === 'seq') return /^\d{1,20}$/.test(value.trim()) ? value.trim().padStart(20, '0') : undefined;
-  if (place === 'id') return (await get<Page<Event>>('/v1/events', { id: value.trim(), limit: 1 }, signal)).items[0]?.sequence;
+  if (place === 'id') return (await gather<Event>('/v1/events', { id: value.trim() }, 1, signal)).items[0]?.sequence;
   const time = new Date(value);
   if (Number.isNaN(time.getTime())) return undefined;
-  const first = (await get<Page<Event>>('/v1/events', { ...meant(subscription), from: time.toISOString(), limit: 1 }, signal)).items[0];
+  const first = (await gather<Event>('/v1/events', { ...meant(subscription), from: time.toISOString() }, 1, signal)).items[0];
   return first && padded(Number(first.sequence) - 1);
 }
 
