@@ -104,11 +104,12 @@ impl Run {
         }
         // One more event tells where the log of all topics ends.
         let (id, entity) = (format!("end-{nth}"), "http://t/end".to_owned());
-        let mut history = self.shared.lock().unwrap();
-        new.into_iter().for_each(|event| history.holds(event));
-        history.read_whole();
-        history.sends(&id, Sent { entity: entity.clone(), number: nth + 1 });
-        drop(history);
+        {
+            let mut history = self.shared.lock().unwrap();
+            new.into_iter().for_each(|event| history.holds(event));
+            history.read_whole();
+            history.sends(&id, Sent { entity: entity.clone(), number: nth + 1 });
+        }
         let end = json!({"type": "update", "href": entity, "id": id});
         let published = caller.must("POST", &format!("/v1/topics/{TOPIC}/events"), &end).await;
         let end: u64 = published["first"].as_str().unwrap().parse().unwrap();
