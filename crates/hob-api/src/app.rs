@@ -12,8 +12,8 @@ use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::guard::{Door, guard, name_request};
 use crate::resource::{
-    declarations, events, instances, issues, logs, metrics, nodes, packages, routing, services, status,
-    subscriptions, topics,
+    declarations, entities, events, instances, issues, logs, metrics, nodes, packages, routing, services,
+    status, subscriptions, topics,
 };
 use crate::state::Api;
 use crate::{console, live, openapi, pages};
@@ -29,6 +29,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         nodes::endpoints(),
         routing::endpoints(),
         topics::endpoints(),
+        entities::endpoints(),
         events::endpoints(),
         subscriptions::endpoints(),
         issues::endpoints(),

@@ -154,6 +154,11 @@ impl PageParams {
         }
     }
 
+    /// Where to go on, when that is a text.
+    pub(crate) fn cursor_text(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
     /// Where to go on.
     pub(crate) fn cursor(&self) -> Result<Option<u64>, ApiError> {
         let Some(text) = &self.cursor else { return Ok(None) };

@@ -1,6 +1,7 @@
 //! One file per resource: its endpoints and their handlers.
 
 pub(crate) mod declarations;
+pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod instances;
 pub(crate) mod issues;

@@ -34,7 +34,7 @@ pub struct EntityPage<T> {
 impl Bus {
     /// The entity at an href, once for each topic of the scope that tells of it, with its newest event.
     pub async fn entities_at(&self, scope: &Scope, href: &str) -> Result<Vec<Entity>, Error> {
-        let (inner, index) = (&self.inner, &self.inner.writer.index);
+        let (inner, index) = (&self.inner, &self.inner.index);
         let tags: Vec<Tag> = inner.positions.tags_of(scope).into_iter().collect();
         let names = tags.iter().map(|tag| index.keys.entity(tag, href)).collect();
         let mut entities = Vec::new();
@@ -113,7 +113,7 @@ impl Inner {
         let tag = tag_of(scope, topic)?;
         let prefix = prefix_of(&tag);
         let start = name_of(&tag, after.unwrap_or_default());
-        let found = self.writer.index.entities(prefix.clone(), start, limit.max(1)).await?;
+        let found = self.index.entities(prefix.clone(), start, limit.max(1)).await?;
         let is_full = found.len() >= limit.max(1);
         let href = |name: Vec<u8>| String::from_utf8(name.get(prefix.len()..)?.to_vec()).ok();
         let entities: Vec<(String, EntityState)> =

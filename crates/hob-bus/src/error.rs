@@ -191,6 +191,9 @@ pub enum Error {
     /// The index takes events more slowly than they come.
     #[error("take events: the index of ids and entities is behind")]
     IndexBehind,
+    /// As many idempotency keys as are kept have been used within their window.
+    #[error("keep another idempotency key: {} were used within a day", crate::limits::IDEMPOTENCY_KEYS_MAX)]
+    TooManyIdempotencyKeys,
     /// The bus is closed.
     #[error("use the bus: it is closed")]
     Closed,
@@ -228,6 +231,7 @@ impl Error {
             Self::Read(ReadError::Closed) | Self::Kv(KvError::Closed) => code::UNAVAILABLE,
             Self::Index(_) => code::INDEX,
             Self::IndexBehind => code::TOO_MANY,
+            Self::TooManyIdempotencyKeys => code::IDEMPOTENCY_KEYS,
             Self::Read(_) | Self::Kv(_) | Self::Part(_) | Self::Row { .. } => code::INTERNAL,
         }
     }
@@ -255,6 +259,10 @@ impl Error {
             Self::Append(AppendError::Busy { .. }) | Self::IndexBehind => {
                 Some("try again in a second".to_owned())
             }
+            Self::TooManyIdempotencyKeys => Some(
+                "give events ids of their own instead: an id makes an event safe to repeat without a key"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

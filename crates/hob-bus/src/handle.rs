@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::clocks::Clocks;
 use crate::conditions::{self, Conditions};
-use crate::index::Limits;
+use crate::idempotency::Idempotency;
+use crate::index::{Index, IndexLimits};
 use crate::model::limits::CURSOR_EVERY;
 use crate::model::{hob_topics, platform_scope};
 use crate::open::{Rebuilt, rebuild};
@@ -47,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) clocks: Arc<Clocks>,
     pub(crate) topics: Topics,
     pub(crate) writer: Writer,
+    pub(crate) index: Arc<Index>,
+    pub(crate) idempotency: Idempotency,
     pub(crate) subscriptions: Subscriptions,
     conditions: Conditions,
 }
@@ -55,14 +58,22 @@ impl Bus {
     /// Opens the bus over a store: reads topics, subscriptions and cursors, and what came to the log since the
     /// index was flushed. Must be called within a tokio runtime, on which it runs its own tasks.
     pub async fn open(store: &Store, clock: Clock) -> Result<Self, Error> {
+        Self::open_with(store, clock, IndexLimits::default()).await
+    }
+
+    /// Like [`Bus::open`], with other limits of the index, so that a test sees many flushes.
+    #[doc(hidden)]
+    pub async fn open_with(store: &Store, clock: Clock, limits: IndexLimits) -> Result<Self, Error> {
         let events = EventLog::open(store).await?;
         let log: Arc<dyn Log> = events.clone();
         let Rebuilt { index, positions, conditions } =
-            rebuild(log.as_ref(), store.kv.as_ref(), &store.index, Limits::default(), clock.now()).await?;
+            rebuild(log.as_ref(), store.kv.as_ref(), &store.index, limits, clock.now()).await?;
+        let idempotency = Idempotency::load(Arc::clone(&store.kv), Arc::clone(&index), clock.clone()).await?;
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
         let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;
         let subscriptions = Subscriptions::load(Arc::clone(&store.kv), &positions).await?;
-        let writer = Writer::start(Arc::clone(&log), index, Arc::clone(&positions), Arc::clone(&clocks));
+        let writer =
+            Writer::start(Arc::clone(&log), Arc::clone(&index), Arc::clone(&positions), Arc::clone(&clocks));
         let (clock_wanted, closed, keeper) = (Arc::default(), watch::Sender::new(false), Default::default());
         let inner = Inner {
             events,
@@ -73,6 +84,8 @@ impl Bus {
             clocks,
             topics,
             writer,
+            index,
+            idempotency,
             subscriptions,
             conditions,
         };

@@ -21,12 +21,13 @@ use hob_store::{AppendError, Kv};
 use tokio::sync::{Notify, watch};
 
 use crate::Error;
-pub(crate) use keys::{EntityKey, Keys, name_of, prefix_of};
+pub(crate) use keys::{EntityKey, Keys, Mark, name_of, prefix_of};
 #[cfg(test)]
 mod tests;
 pub(crate) use lookup::Fetched;
+pub use memory::IndexLimits;
 use memory::Memory;
-pub(crate) use memory::{Asked, Limits, Remembered};
+pub(crate) use memory::{Asked, Remembered};
 pub(crate) use note::Note;
 pub(crate) use state::EntityState;
 
@@ -75,7 +76,7 @@ impl Index {
     pub(crate) async fn open(
         engine: Arc<hob_store::Index>,
         kv: &dyn Kv,
-        limits: Limits,
+        limits: IndexLimits,
     ) -> Result<Self, Error> {
         let keys = Keys::load(kv).await?;
         Ok(Self { keys, engine, memory: Mutex::new(Memory::new(limits)), flushed: Notify::new() })

@@ -14,6 +14,7 @@ mod handle;
 mod open;
 
 mod check;
+mod idempotency;
 mod index;
 mod publish;
 mod topics;
@@ -46,6 +47,9 @@ pub use entities::{EntityPage, LiveEntity};
 pub use error::{Error, EventFlaw};
 pub use filter::FilterFlaw;
 pub use handle::Bus;
+pub use idempotency::{Begun, Idempotency, Ticket};
+#[doc(hidden)]
+pub use index::IndexLimits;
 pub use model::{EventPage, Filter, Publisher, Pull, Put, SubscriptionKey, TailItem, hob_topics, limits};
 pub use parts::EventLogStats;
 pub use sink::{SinkFlaw, check_address, check_sink};

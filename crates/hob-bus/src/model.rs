@@ -50,6 +50,10 @@ pub mod limits {
     pub const HOB_DATA_BYTES_MAX: usize = 256 * 1024;
     /// How long an id is known again, by source and scope, counted from when it was recorded: at least so long.
     pub const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(3 * 24 * 3600);
+    /// How long the answer to a request with an idempotency key is given again.
+    pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+    /// Idempotency keys that are kept at one time.
+    pub const IDEMPOTENCY_KEYS_MAX: usize = 50_000;
 }
 
 /// Hob's own topics.

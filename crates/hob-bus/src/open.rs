@@ -10,7 +10,7 @@ use hob_store::{Kv, Log, ReadLimits, Stored};
 
 use crate::Error;
 use crate::conditions::Conditions;
-use crate::index::{Asked, Index, Limits, Note, Remembered};
+use crate::index::{Asked, Index, IndexLimits, Note, Remembered};
 use crate::model::limits::DEDUPLICATION_WINDOW;
 use crate::positions::Positions;
 use crate::read::decode;
@@ -32,7 +32,7 @@ pub(crate) async fn rebuild(
     log: &dyn Log,
     kv: &dyn Kv,
     engine: &Arc<hob_store::Index>,
-    limits: Limits,
+    limits: IndexLimits,
     now: Timestamp,
 ) -> Result<Rebuilt, Error> {
     let index = Arc::new(Index::open(Arc::clone(engine), kv, limits).await?);

@@ -26,7 +26,7 @@ const FLIGHTS_MAX: usize = 8_192;
 /// The one writer of the event log.
 pub(crate) struct Writer {
     log: Arc<dyn Log>,
-    pub(crate) index: Arc<Index>,
+    index: Arc<Index>,
     turn: tokio::sync::Mutex<()>,
     flights: mpsc::Sender<Flight>,
 }

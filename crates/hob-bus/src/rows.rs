@@ -3,6 +3,7 @@
 //! stay readable.
 
 mod event;
+mod idempotency;
 mod subscription;
 
 use hob_core::Name;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 pub(crate) use event::{EventRow, Form, id_space, put_varint, take_varint};
+pub(crate) use idempotency::IdempotencyRow;
 pub(crate) use subscription::{CursorRow, LetterRow, SubscriptionRow};
 
 /// A topic at `topics/<environment>/<tenant>/<name>`.

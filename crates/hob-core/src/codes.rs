@@ -102,6 +102,8 @@ codes! {
     SINK = 78, 422, "This endpoint may not be called";
     /// The index of ids and entities could not be read or written.
     INDEX = 81, 503, "The index cannot be used";
+    /// As many idempotency keys as are kept have been used within their window.
+    IDEMPOTENCY_KEYS = 82, 429, "Too many idempotency keys";
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use crate::lock::DirectoryLock;
 use crate::segmented::segment::create_directory;
 pub use error::IndexError;
 use manifest::Manifest;
@@ -61,6 +62,8 @@ struct Shared {
     /// Held by whoever merges.
     merge: Mutex<()>,
     is_over: AtomicBool,
+    /// Given back when nobody uses the index any more.
+    _lock: Option<Arc<DirectoryLock>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +88,13 @@ impl Index {
     /// Opens the index of a directory. One that is missing, damaged or of another form is begun anew, with an empty
     /// note. Reads the whole index when the machine has been started since it was written.
     pub fn open(directory: &Path) -> Result<Self, IndexError> {
+        Self::open_locked(directory, None)
+    }
+
+    pub(crate) fn open_locked(
+        directory: &Path,
+        lock: Option<Arc<DirectoryLock>>,
+    ) -> Result<Self, IndexError> {
         let failed = |source| IndexError::io("open", directory, source);
         create_directory(directory).map_err(failed)?;
         let boot = manifest::boot();
@@ -99,7 +109,8 @@ impl Index {
         let (wake, woken) = sync_channel(1);
         let (merge, is_over) = (Mutex::default(), AtomicBool::new(false));
         let state = Mutex::new(state);
-        let shared = Arc::new(Shared { directory: directory.to_owned(), boot, state, merge, is_over });
+        let shared =
+            Arc::new(Shared { directory: directory.to_owned(), boot, state, merge, is_over, _lock: lock });
         let merger = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("hob-index".to_owned());
         let thread = thread.spawn(move || merger.merge_all(&woken)).map_err(failed)?;

@@ -88,7 +88,7 @@ impl Store {
             signals: Arc::new(open_log("signals", options.signals)?),
             kv: Arc::new(kv),
             blobs: Arc::new(blobs),
-            index: Arc::new(Index::open(&directory.join(INDEX_DIRECTORY))?),
+            index: Arc::new(Index::open_locked(&directory.join(INDEX_DIRECTORY), Some(Arc::clone(&lock)))?),
         })
     }
 }

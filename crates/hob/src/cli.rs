@@ -82,6 +82,8 @@ pub(crate) enum Verb {
     Metrics(Metrics),
     /// The event log
     Events(Events),
+    /// An entity with its history, or the entities that a topic tells of
+    Entities(Entities),
     /// Topics and who owns them
     Topics,
     /// Subscriptions and why they wait
@@ -224,9 +226,24 @@ pub(crate) struct Events {
     /// Only about this href
     #[arg(long)]
     pub(crate) subject: Option<String>,
+    /// Only of these types: orders.update
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<String>,
+    /// Only with this id
+    #[arg(long)]
+    pub(crate) id: Option<String>,
     /// Only of this request
     #[arg(long = "request", value_name = "ID")]
     pub(crate) request_id: Option<String>,
+    /// Not before this time: 2026-01-05T12:00:00Z, or how long ago: 15m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Newest first
+    #[arg(long, conflicts_with = "follow")]
+    pub(crate) desc: bool,
     /// After this sequence
     #[arg(long, value_name = "SEQUENCE")]
     pub(crate) after: Option<String>,
@@ -234,6 +251,21 @@ pub(crate) struct Events {
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Events, at most
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Entities {
+    /// The entity: its whole URL
+    pub(crate) href: Option<String>,
+    /// Of this topic
+    #[arg(long)]
+    pub(crate) topic: Option<String>,
+    /// Deleted ones too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Entities of the topic, or events of the entity's history, at most
     #[arg(short = 'n', long, default_value_t = 100)]
     pub(crate) limit: usize,
 }

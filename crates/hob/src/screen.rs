@@ -43,6 +43,10 @@ impl Cell {
         Self { text: text.to_string(), style: Style::new().bold() }
     }
 
+    pub(crate) fn styled(text: impl ToString, style: Style) -> Self {
+        Self { text: text.to_string(), style }
+    }
+
     /// A state: green when all is well, yellow when on the way, red when not.
     pub(crate) fn state(text: impl ToString) -> Self {
         let text = text.to_string();

@@ -4,6 +4,8 @@ mod apply;
 mod bus;
 mod deploy;
 mod doctor;
+mod entities;
+mod events;
 mod issues;
 mod list;
 mod logs;
@@ -64,7 +66,8 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Status => list::status(&remote, global).await?,
         Verb::Logs(arguments) => logs::logs(&remote, global, &arguments).await?,
         Verb::Metrics(arguments) => metrics::metrics(&remote, global, &arguments).await?,
-        Verb::Events(arguments) => bus::events(&remote, global, &arguments).await?,
+        Verb::Events(arguments) => events::events(&remote, global, &arguments).await?,
+        Verb::Entities(arguments) => entities::entities(&remote, global, &arguments).await?,
         Verb::Topics => bus::topics(&remote, global).await?,
         Verb::Subscriptions => bus::subscriptions(&remote, global).await?,
         Verb::Issues(arguments) => issues::issues(&remote, global, arguments).await?,

@@ -1,7 +1,10 @@
 //! How ids and entities are known: by 128 bits of a keyed hash, which nobody can make collide who does not know the key.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use hob_core::random_bytes;
@@ -20,6 +23,24 @@ pub(crate) struct Keys(SipHasher13);
 /// An id of a source within a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IdKey(pub(super) [u8; 16]);
+
+/// What anything else is known by, such as a request; written as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mark(pub(crate) [u8; 16]);
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Mark {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        u128::from_str_radix(text, 16).map(|number| Self(number.to_be_bytes()))
+    }
+}
 
 /// An entity on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +76,17 @@ impl Keys {
 
     /// The scope is written `environment/tenant`; `space` is who the id belongs to.
     pub(crate) fn id(&self, scope: &str, space: &str, id: &str) -> IdKey {
+        IdKey(self.mark(&[scope.as_bytes(), space.as_bytes(), id.as_bytes()]).0)
+    }
+
+    /// What these parts together are known by.
+    pub(crate) fn mark(&self, parts: &[&[u8]]) -> Mark {
         let mut hasher = self.0;
-        for text in [scope, space, id] {
-            hasher.write_u32(text.len() as u32);
-            hasher.write(text.as_bytes());
+        for part in parts {
+            hasher.write(&(part.len() as u32).to_le_bytes());
+            hasher.write(part);
         }
-        IdKey(hasher.finish128().as_bytes())
+        Mark(hasher.finish128().as_bytes())
     }
 
     pub(crate) fn entity(&self, tag: &Tag, href: &str) -> EntityName {

@@ -22,6 +22,26 @@ pub(crate) struct Fetched {
     pub(super) counts: KeyMap<EntityHash, u64>,
 }
 
+impl Fetched {
+    /// What was read for several batches, as one. When a flush came in between, none of it is valid any more.
+    #[allow(
+        dead_code,
+        reason = "a writer that takes several batches in one turn joins what was read for them"
+    )]
+    pub(crate) fn join(all: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = all.into_iter();
+        let mut joined = all.next().unwrap_or_default();
+        for fetched in all {
+            if fetched.flushes != joined.flushes {
+                joined.flushes = u64::MAX;
+            }
+            joined.ids.extend(fetched.ids);
+            joined.counts.extend(fetched.counts);
+        }
+        joined
+    }
+}
+
 /// What memory does not know.
 #[derive(Default)]
 struct Missing {

@@ -17,16 +17,16 @@ use crate::rows::EventRow;
 
 /// When a tail is flushed, and how many entities stay hot.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct IndexLimits {
     /// Ids of a tail.
-    pub(crate) ids: usize,
+    pub ids: usize,
     /// Entities of a tail; twice as many stay hot.
-    pub(crate) entities: usize,
+    pub entities: usize,
     /// Events of a tail, which bounds what opening reads again.
-    pub(crate) events: u64,
+    pub events: u64,
 }
 
-impl Default for Limits {
+impl Default for IndexLimits {
     fn default() -> Self {
         Self { ids: 65_536, entities: 32_768, events: 131_072 }
     }
@@ -86,7 +86,7 @@ struct Flight {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    limits: Limits,
+    limits: IndexLimits,
     flights: VecDeque<Flight>,
     flying_ids: KeyMap<IdKey, u64>,
     /// Counts of entities with the sequences of their newest events.
@@ -99,7 +99,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: IndexLimits) -> Self {
         Self {
             limits,
             flights: VecDeque::new(),
@@ -220,7 +220,7 @@ impl Memory {
     }
 
     pub(super) fn is_fresh_full(&self) -> bool {
-        let Limits { ids, entities, events } = self.limits;
+        let IndexLimits { ids, entities, events } = self.limits;
         self.fresh.ids.len() >= ids || self.fresh.entities.len() >= entities || self.fresh.events >= events
     }
 

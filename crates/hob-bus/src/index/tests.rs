@@ -11,7 +11,7 @@ use crate::rows::EventRow;
 use hob_core::Timestamp;
 use hob_store::Tag;
 
-const LIMITS: Limits = Limits { ids: 12, entities: 6, events: 30 };
+const LIMITS: IndexLimits = IndexLimits { ids: 12, entities: 6, events: 30 };
 
 fn tag() -> Tag {
     Tag::new("qa/uk/orders").unwrap()
