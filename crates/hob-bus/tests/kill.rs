@@ -32,17 +32,21 @@ fn topic() -> TopicName {
     "orders".parse().unwrap()
 }
 
-async fn open(directory: &Path) -> Bus {
-    // The tasks of a bus that was closed let go of the directory within moments.
+/// The tasks of a bus that was closed let go of the directory within moments.
+async fn open_store(directory: &Path) -> Store {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    let store = loop {
+    loop {
         match Store::open(directory, StoreOptions::default()).await {
             Err(OpenError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            opened => break opened.unwrap(),
+            opened => return opened.unwrap(),
         }
-    };
+    }
+}
+
+async fn open(directory: &Path) -> Bus {
+    let store = open_store(directory).await;
     let limits = IndexLimits { ids: 50, entities: 30, events: 60 };
     let bus = Bus::open_with(&store, Clock::system(), limits).await.unwrap();
     bus.put_topic(&scope(), &"orders".parse().unwrap(), &topic(), TopicTerms::default()).await.unwrap();
@@ -147,6 +151,8 @@ async fn ids_and_numbers_survive_kill_9() {
             found.into_iter().map(|entity| (entity.href, (entity.entityseq, entity.sequence))).collect();
         assert_eq!(found, entities);
         bus.close().await;
+        drop(bus);
+        drop(open_store(directory.path()).await);
     }
     assert!(acknowledged.len() as u64 >= ROUNDS);
 }
