@@ -1,4 +1,5 @@
-//! Events as a live stream: server-sent events (html.spec.whatwg.org, section 9.2) that resume where they broke off.
+//! Events as a live stream that resumes where it broke off: server-sent events (html.spec.whatwg.org, section 9.2), or a
+//! line of JSON for each item.
 
 use std::convert::Infallible;
 
@@ -15,6 +16,28 @@ use crate::error::{ApiError, chain};
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     accept.is_some_and(|value| value.contains("text/event-stream"))
+}
+
+/// Whether the caller asks for a stream of JSON lines.
+pub(crate) fn lines_are_wanted(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|value| value.contains("application/x-ndjson"))
+}
+
+/// The answer: `{"event":{…}}` for each event and `{"heartbeat":{"head":"…"}}` every two seconds. An error ends the stream
+/// after a line `{"error":"…"}` that says why.
+pub(crate) fn lines(tail: impl Stream<Item = Result<TailItem, hob_bus::Error>> + Send + 'static) -> Response {
+    let lines = tail.map(|item| {
+        let line = match item {
+            Ok(TailItem::Event(event)) => serde_json::json!({ "event": event }),
+            Ok(TailItem::Heartbeat { head }) => {
+                serde_json::json!({ "heartbeat": { "head": sequence_text(head) } })
+            }
+            Err(error) => serde_json::json!({ "error": chain(&error) }),
+        };
+        Ok::<_, Infallible>(format!("{line}\n"))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], axum::body::Body::from_stream(lines)).into_response()
 }
 
 /// The position after which to go on, when the caller names one.

@@ -163,6 +163,26 @@ pub enum Error {
         /// The oldest sequence kept.
         oldest: u64,
     },
+    /// A cursor would be ahead of the log.
+    #[error("move the cursor of {name} to {at}: that is ahead of the newest event, {head}")]
+    SeekAhead {
+        /// The subscription.
+        name: TopicName,
+        /// What was asked for.
+        at: String,
+        /// The newest sequence.
+        head: u64,
+    },
+    /// There is no such place in the log.
+    #[error("move the cursor of {name} to {at}: {problem}")]
+    BadSeek {
+        /// The subscription.
+        name: TopicName,
+        /// What was asked for.
+        at: String,
+        /// Why there is no such place.
+        problem: String,
+    },
     /// There is no such event in the scope.
     #[error("find event {sequence} in {scope}: there is none")]
     EventUnknown {
@@ -232,6 +252,8 @@ impl Error {
             Self::BadFilter { .. } => code::FILTER,
             Self::BadSink { .. } => code::SINK,
             Self::SubscriptionUnknown { .. } | Self::EventUnknown { .. } => code::NOT_FOUND,
+            Self::SeekAhead { .. } => code::SEEK_AHEAD,
+            Self::BadSeek { .. } => code::SEEK,
             Self::LeaseNotHeld { .. } => code::LEASE,
             Self::CursorExpired { .. } => code::CURSOR_EXPIRED,
             Self::Append(AppendError::Full { .. }) | Self::Part(BlobError::Full { .. }) => code::DISK_FULL,
@@ -274,6 +296,7 @@ impl Error {
                 None => format!("make it: PUT /v1/subscriptions/{} {{\"topics\": [...]}}", key.name),
             }),
             Self::BadBatch { events, .. } if *events > 0 => Some("split the batch".to_owned()),
+            Self::SeekAhead { .. } => Some("seek to end to go on with what is new".to_owned()),
             Self::LeaseNotHeld { .. } => Some(
                 "pull again: its events are handed out anew; ask for a longer lease, or extend it in time"
                     .to_owned(),

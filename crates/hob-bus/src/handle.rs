@@ -27,6 +27,7 @@ use crate::read::Reader;
 use crate::subscriptions::Subscriptions;
 use crate::tail::Tail;
 use crate::topics::Topics;
+use crate::watchdog::{WATCH_EVERY, Watchdog};
 use crate::{Error, EventPage, Filter, Put};
 
 /// How often the wall clock ticks.
@@ -101,6 +102,7 @@ impl Bus {
         };
         let inner = Arc::new(inner);
         tokio::spawn(save_cursors(Arc::downgrade(&inner)));
+        tokio::spawn(watch_subscriptions(Arc::downgrade(&inner)));
         let bus = Self { inner };
         bus.report_damage(&mut *bus.inner.keeper.lock().await).await;
         tokio::spawn(keeper::run(Arc::downgrade(&bus.inner)));
@@ -112,7 +114,9 @@ impl Bus {
     /// to 200 ms of acknowledgements are handed out again.
     pub async fn close(&self) {
         self.inner.closed.send_replace(true);
-        if let Some((count, error)) = self.inner.subscriptions.save(self.inner.clocks.wall.now()).await {
+        if let Some((count, error)) =
+            self.inner.subscriptions.save(&self.inner.reader(), self.inner.clocks.wall.now()).await
+        {
             tracing::error!(%error, count, "failed to write cursors; what they acknowledge is handed out again");
         }
     }
@@ -274,6 +278,31 @@ fn hob_topic(name: &str) -> TopicName {
     name.parse().expect("the names of Hob's topics are names")
 }
 
+/// Reports what is to be told of subscriptions.
+async fn tell(inner: &Arc<Inner>) {
+    for (key, condition) in inner.subscriptions.take_news() {
+        let bus = Bus { inner: Arc::clone(inner) };
+        if let Err(error) = bus.report_condition(Some(&key.scope), condition).await {
+            tracing::warn!(%error, subscription = %key, "failed to report a condition of a subscription");
+        }
+    }
+}
+
+/// Looks after subscriptions until the last handle is gone.
+async fn watch_subscriptions(inner: Weak<Inner>) {
+    let mut every = tokio::time::interval(WATCH_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watchdog = Watchdog::default();
+    loop {
+        every.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        if *inner.closed.borrow() {
+            return;
+        }
+        watchdog.look(&inner).await;
+    }
+}
+
 /// Writes moved cursors until the last handle is gone.
 async fn save_cursors(inner: Weak<Inner>) {
     let mut every = tokio::time::interval(CURSOR_EVERY);
@@ -282,7 +311,8 @@ async fn save_cursors(inner: Weak<Inner>) {
     loop {
         every.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        let failed = inner.subscriptions.save(inner.clocks.wall.now()).await;
+        let failed = inner.subscriptions.save(&inner.reader(), inner.clocks.wall.now()).await;
+        tell(&inner).await;
         if let Some((count, error)) = failed.as_ref().filter(|_| !is_failing) {
             tracing::error!(%error, count, "failed to write cursors; they are kept in memory and tried again");
         }

@@ -42,6 +42,7 @@ mod sink;
 mod step;
 mod subscription;
 mod subscriptions;
+mod watchdog;
 
 mod rows;
 
@@ -60,4 +61,5 @@ pub use publish::Admission;
 pub use push::{ANSWER_BYTES_MAX, Answer, CONNECT_TIMEOUT, Delivery, Endpoint, Unreached};
 pub use quota::QuotaLeft;
 pub use sink::{SinkFlaw, check_address, check_sink};
+pub use subscriptions::DeadLetterPage;
 pub use tail::Tail;

@@ -165,7 +165,6 @@ pub(crate) struct Seen {
 }
 
 /// What happened.
-#[allow(dead_code, reason = "seeks, pauses and replays come next")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Time went by.
@@ -327,6 +326,14 @@ impl State {
         let unread = self.unread.first_key_value().map(|(sequence, _)| *sequence);
         let first = first.into_iter().chain(unread).min();
         first.map_or(self.looked, |first| first - 1)
+    }
+
+    /// Lets a snapshot of before a restart go on.
+    pub(crate) fn with_snapshot(mut self, place: Option<String>) -> Self {
+        if let Some(place) = place {
+            self.begin_snapshot(place);
+        }
+        self
     }
 
     /// What is pending, with how those that wait after a failure failed: what must be written so that nothing is
@@ -534,5 +541,7 @@ impl From<&DeliverySpec> for Terms {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

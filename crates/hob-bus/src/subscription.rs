@@ -1,18 +1,19 @@
 //! One subscription at work: it looks into the log, asks `step` what to do, and does it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
-use hob_core::{Clock, Id, Timestamp};
+use hob_core::{Id, Timestamp};
 use hob_store::Tag;
-use hob_wire::{Batch, DeliveryError};
+use hob_wire::{Batch, Condition, DeliveryError, Event};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::filter::Filters;
+use crate::handle::Inner;
 use crate::model::limits::{LEASE_MAX, LEASE_MIN, PULL_EVENTS_MAX, PULL_WAIT_MAX};
 use crate::model::{Pull, SubscriptionKey, hob_topics};
 use crate::positions::{Positions, tags_for};
@@ -25,7 +26,9 @@ mod gather;
 mod look;
 mod push;
 mod save;
+mod snapshot;
 
+pub(crate) use look::{is_wanted, seen_anyhow};
 #[allow(unused_imports, reason = "pushes use it next")]
 pub(crate) use push::{Outcome, Taken};
 
@@ -63,6 +66,10 @@ pub(crate) struct Body {
     saved: u64,
     /// When Hob took the event of this sequence, the first that is pending.
     pub(crate) oldest: Option<(u64, Timestamp)>,
+    /// What the dead letters are about, by sequence.
+    pub(crate) letters: BTreeMap<u64, String>,
+    /// The entities of a snapshot that are on their way, by the sequence of their last event.
+    noops: HashMap<u64, Event>,
 }
 
 impl Body {
@@ -72,17 +79,28 @@ impl Body {
     }
 }
 
-/// The subscriptions that have something to write.
+/// The subscriptions that have something to write, and what is to be told of them.
 #[derive(Default)]
-pub(crate) struct Unsaved(SyncMutex<Vec<SubscriptionKey>>);
+pub(crate) struct Unsaved {
+    keys: SyncMutex<Vec<SubscriptionKey>>,
+    news: SyncMutex<Vec<(SubscriptionKey, Condition)>>,
+}
 
 impl Unsaved {
     pub(crate) fn take(&self) -> Vec<SubscriptionKey> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn take_news(&self) -> Vec<(SubscriptionKey, Condition)> {
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn add(&self, key: SubscriptionKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+
+    fn tell(&self, key: &SubscriptionKey, condition: Condition) {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).push((key.clone(), condition));
     }
 }
 
@@ -105,7 +123,18 @@ impl Subscription {
         let tags = tags_for(&key.scope, &row.topics);
         let wants_clock = AtomicBool::new(wants_clock(&row));
         let saved = state.looked;
-        let body = Body { row, tags, filters, state, pulled: None, last_error: None, saved, oldest: None };
+        let body = Body {
+            row,
+            tags,
+            filters,
+            state,
+            pulled: None,
+            last_error: None,
+            saved,
+            oldest: None,
+            letters: BTreeMap::new(),
+            noops: HashMap::new(),
+        };
         Self {
             key,
             body: Mutex::new(body),
@@ -139,6 +168,12 @@ impl Subscription {
         positions.bells.listen(&self.body.lock().await.tags, &self.bell);
     }
 
+    /// Whether something may wait for it: quick, and never wrong when it says no.
+    pub(crate) async fn has_waiting(&self, positions: &Positions) -> bool {
+        let body = self.body.lock().await;
+        body.state.done() < body.state.looked || positions.newest(&body.tags) > body.state.looked
+    }
+
     /// Marks it as deleted; its pullers and streams end.
     pub(crate) fn end(&self) {
         self.is_gone.store(true, Ordering::Release);
@@ -162,23 +197,18 @@ impl Subscription {
         self.step(body, Input::Respecified(terms), now);
     }
 
-    pub(crate) async fn lease(
-        &self,
-        reader: &Reader<'_>,
-        wall: &Clock,
-        pull: Pull,
-    ) -> Result<Option<Batch>, Error> {
+    pub(crate) async fn lease(&self, inner: &Inner, pull: Pull) -> Result<Option<Batch>, Error> {
         self.check_pull(pull)?;
-        Ok(self.take(reader, wall, pull).await?.map(|taken| taken.batch))
+        Ok(self.take(inner, pull).await?.map(|taken| taken.batch))
     }
 
-    async fn wait_for(&self, reader: &Reader<'_>, wall: &Clock, pull: Pull) -> Result<Option<Taken>, Error> {
+    async fn wait_for(&self, inner: &Inner, pull: Pull) -> Result<Option<Taken>, Error> {
         let deadline = Instant::now() + pull.wait;
         loop {
             self.check_alive()?;
             let mut rung = std::pin::pin!(self.bell.notified());
             rung.as_mut().enable();
-            let until = match self.try_take(reader, wall, pull).await? {
+            let until = match self.try_take(inner, pull).await? {
                 Tried::Taken(taken) => return Ok(Some(taken)),
                 Tried::Wait(until) => until,
                 Tried::Again => {
@@ -191,8 +221,9 @@ impl Subscription {
                 return Ok(None);
             }
             // What is due this very moment must not make the loop spin.
-            let pause =
-                |until: Timestamp| until.since(wall.now()).clamp(Duration::from_millis(1), LOOK_AGAIN);
+            let pause = |until: Timestamp| {
+                until.since(inner.clocks.wall.now()).clamp(Duration::from_millis(1), LOOK_AGAIN)
+            };
             let wake = until.map_or(deadline, |until| deadline.min(now + pause(until)));
             tokio::select! {
                 () = rung => {}
@@ -201,10 +232,11 @@ impl Subscription {
         }
     }
 
-    async fn try_take(&self, reader: &Reader<'_>, wall: &Clock, pull: Pull) -> Result<Tried, Error> {
+    async fn try_take(&self, inner: &Inner, pull: Pull) -> Result<Tried, Error> {
+        let reader = &inner.reader();
         let mut body = self.body.lock().await;
         let body = &mut *body;
-        let now = wall.now();
+        let now = inner.clocks.wall.now();
         body.pulled = Some(now);
         self.step(body, Input::Tick, now);
         if body.state.halt.is_some() {
@@ -212,6 +244,7 @@ impl Subscription {
         }
         body.check_kept(body.state.done(), reader)?;
         self.recall(body, reader, now).await?;
+        self.read_snapshot(body, inner, now).await?;
         let looked = self.look(body, reader, pull.max, now).await?;
         let items = body.state.choose(pull.max, now);
         let gathered = gather::gather(body, reader, &items, looked.fresh).await?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hob_core::{Id, Timestamp, nearest};
 use hob_store::{Expected, Kv};
-use hob_wire::{CursorAt, SubscriptionSpec, TopicKind, sequence_text};
+use hob_wire::{Condition, CursorAt, SubscriptionSpec, TopicKind, sequence_text};
 use tokio::sync::Mutex;
 
 use crate::filter::Filters;
@@ -23,7 +23,11 @@ use crate::subscription::{Subscription, Unsaved};
 use crate::topics::Topics;
 use crate::{Error, Put, SubscriptionKey};
 
+mod control;
 mod handle;
+mod seek;
+
+pub use control::DeadLetterPage;
 
 const PREFIX: &str = "subscriptions/";
 const CURSORS: &str = "cursors/";
@@ -35,7 +39,7 @@ const SAVES_MAX: usize = 8;
 
 /// All subscriptions.
 pub(crate) struct Subscriptions {
-    kv: Arc<dyn Kv>,
+    pub(crate) kv: Arc<dyn Kv>,
     known: RwLock<BTreeMap<SubscriptionKey, Arc<Subscription>>>,
     /// One change of the list at a time.
     changing: Mutex<()>,
@@ -61,9 +65,11 @@ impl Subscriptions {
             let own = letters.remove(&letter_prefix(&key)).unwrap_or_default();
             let own = own.into_iter().filter(|(_, letter)| letter.of == row.id);
             let state = resume(&key, &row, cursor, positions.head())?;
-            let mut state = state.with_letters(own.map(|(sequence, _)| sequence));
+            let own: Vec<_> = own.collect();
+            let mut state = state.with_letters(own.iter().map(|(sequence, _)| *sequence));
             state.halt = row.paused.as_ref().map(Halt::from);
             let subscription = Arc::new(Subscription::new(key.clone(), row, filters, state, &unsaved));
+            subscription.letters_known(own).await;
             subscription.listen(positions).await;
             known.insert(key, subscription);
         }
@@ -144,6 +150,11 @@ impl Subscriptions {
         Ok(Put { value: subscription, created: true })
     }
 
+    /// What is to be told since the last call.
+    pub(crate) fn take_news(&self) -> Vec<(SubscriptionKey, Condition)> {
+        self.unsaved.take_news()
+    }
+
     pub(crate) async fn delete(&self, key: &SubscriptionKey) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
         let subscription = self.get(key)?;
@@ -191,17 +202,18 @@ impl Subscriptions {
     }
 
     /// Writes the cursors that have moved; says how many could not be written, and why the first could not.
-    pub(crate) async fn save(&self, now: Timestamp) -> Option<(usize, Error)> {
+    pub(crate) async fn save(&self, reader: &Reader<'_>, now: Timestamp) -> Option<(usize, Error)> {
         let unsaved: Vec<_> = self.unsaved.take().iter().filter_map(|key| self.get(key).ok()).collect();
-        let saves =
-            unsaved.into_iter().map(async |subscription| subscription.save(self.kv.as_ref(), now).await);
+        let saves = unsaved
+            .into_iter()
+            .map(async |subscription| subscription.save(self.kv.as_ref(), reader, now).await);
         let outcomes: Vec<_> = stream::iter(saves).buffer_unordered(SAVES_MAX).collect().await;
         let mut errors = outcomes.into_iter().filter_map(Result::err);
         let first = errors.next()?;
         Some((1 + errors.count(), first))
     }
 
-    async fn write_row(&self, key: &SubscriptionKey, row: &SubscriptionRow) -> Result<(), Error> {
+    pub(crate) async fn write_row(&self, key: &SubscriptionKey, row: &SubscriptionRow) -> Result<(), Error> {
         self.kv.put(&spec_key(key), Expected::Any, Bytes::from(encode_json(row))).await?;
         Ok(())
     }
@@ -301,7 +313,7 @@ fn resume(
     let unclear =
         || Error::Row { what: cursor_key(key), problem: "what is pending cannot be read".to_owned() };
     let pending = cursor.pending().ok_or_else(unclear)?;
-    Ok(State::resume(looked, terms, pending))
+    Ok(State::resume(looked, terms, pending).with_snapshot(cursor.snapshot))
 }
 
 fn compile(key: &SubscriptionKey, filters: &[hob_wire::FilterSpec]) -> Result<Filters, Error> {

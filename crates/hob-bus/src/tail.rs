@@ -9,10 +9,11 @@ use hob_wire::Event;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::filter::Filters;
 use crate::handle::Inner;
 use crate::model::{hob_topics, limits::HEARTBEAT_EVERY};
 use crate::read::Reader;
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, is_wanted};
 use crate::{Error, Filter, TailItem};
 
 /// Events that one look into the log may bring into memory.
@@ -35,6 +36,7 @@ pub struct Tail {
     /// When the head was last reached.
     kept_up: Option<Instant>,
     subscription: Option<Streaming>,
+    filters: Filters,
     _clock: Option<Wanted>,
 }
 
@@ -53,6 +55,7 @@ impl Tail {
             heartbeat_due: Instant::now(),
             kept_up: None,
             subscription: None,
+            filters: Filters::default(),
             _clock: wants_clock.then(|| Wanted::new(&bus.clock_wanted)),
             buffer: VecDeque::new(),
             filter,
@@ -61,7 +64,8 @@ impl Tail {
     }
 
     /// The same stream, counted as one of the subscription's and ended with it.
-    pub(crate) fn of(mut self, subscription: Arc<Subscription>) -> Self {
+    pub(crate) fn of(mut self, subscription: Arc<Subscription>, filters: Filters) -> Self {
+        self.filters = filters;
         self.subscription = Some(Streaming::new(subscription));
         self
     }
@@ -126,7 +130,8 @@ impl Tail {
         let found = reader.look(&tags, self.at, head, LOOK_RECORDS_MAX, LOOK_BYTES_MAX).await?;
         // Afterwards, so that nothing can go between the check and the look.
         reader.check_kept_but(self.at, &tags, &self.forgone)?;
-        self.buffer.extend(found.records.iter().filter_map(|stored| reader.event(&self.filter, stored)));
+        let meant = found.records.iter().filter(|stored| is_wanted(&reader, &self.filters, stored));
+        self.buffer.extend(meant.filter_map(|stored| reader.event(&self.filter, stored)));
         self.at = found.upto;
         if self.at >= head {
             self.kept_up = Some(Instant::now());

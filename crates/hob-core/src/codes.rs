@@ -104,6 +104,10 @@ codes! {
     KEY_BUSY = 72, 409, "The first request with this key is under way";
     /// The scope has as many events held back as may be.
     DELAYED = 73, 429, "Too many events are held back";
+    /// A cursor would be ahead of the log.
+    SEEK_AHEAD = 74, 422, "The cursor would be ahead of the log";
+    /// There is no such place in the log.
+    SEEK = 75, 422, "There is no such place in the log";
     /// A subscription's filter is wrong.
     FILTER = 77, 422, "A filter is wrong";
     /// A subscription's endpoint may not be called.

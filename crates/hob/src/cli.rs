@@ -100,7 +100,8 @@ pub(crate) enum Verb {
         verb: Option<TopicVerb>,
     },
     /// Subscriptions and why they wait
-    Subscriptions,
+    #[command(args_conflicts_with_subcommands = true)]
+    Subscriptions(Subscriptions),
     /// What needs a human now
     #[command(args_conflicts_with_subcommands = true)]
     Issues(Issues),
@@ -281,6 +282,77 @@ pub(crate) struct Entities {
     /// Entities of the topic, or events of the entity's history, at most
     #[arg(short = 'n', long, default_value_t = 100)]
     pub(crate) limit: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Subscriptions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<SubscriptionVerb>,
+}
+
+/// NAME is SERVICE/NAME, or a name that one service alone has.
+#[derive(Subcommand)]
+pub(crate) enum SubscriptionVerb {
+    /// How it does, and why it waits
+    Show { name: String },
+    /// Hand out nothing until it is resumed
+    Pause {
+        name: String,
+        /// End the pause then (RFC 3339)
+        #[arg(long, value_name = "TIME", conflicts_with = "length")]
+        until: Option<hob_core::Timestamp>,
+        /// End the pause after so long, for example 30m
+        #[arg(long = "for", value_name = "DURATION")]
+        length: Option<String>,
+    },
+    /// Go on
+    Resume { name: String },
+    /// Put its cursor elsewhere: start, end, seq:N, time:RFC3339 or id:ID
+    Seek { name: String, at: String },
+    /// Events that it could not deliver
+    DeadLetters { name: String },
+    /// Deliver dead letters once more, all or those named
+    Replay {
+        name: String,
+        #[command(flatten)]
+        choice: LetterChoice,
+    },
+    /// Forget dead letters, all or those named
+    Drop {
+        name: String,
+        #[command(flatten)]
+        choice: LetterChoice,
+    },
+    /// Tell it, and nobody else, of every live entity of its topics
+    Snapshot { name: String },
+    /// Delete it with its cursor and dead letters
+    Delete { name: String },
+}
+
+impl SubscriptionVerb {
+    /// Which subscription it is about.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Show { name }
+            | Self::Pause { name, .. }
+            | Self::Resume { name }
+            | Self::Seek { name, .. }
+            | Self::DeadLetters { name }
+            | Self::Replay { name, .. }
+            | Self::Drop { name, .. }
+            | Self::Snapshot { name }
+            | Self::Delete { name } => name,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct LetterChoice {
+    /// These, by sequence
+    pub(crate) ids: Vec<String>,
+    /// Those about this href
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
 }
 
 #[derive(Args)]

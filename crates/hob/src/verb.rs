@@ -1,7 +1,6 @@
 //! One file per group of verbs; here each finds its own.
 
 mod apply;
-mod bus;
 mod deploy;
 mod doctor;
 mod entities;
@@ -10,6 +9,7 @@ mod issues;
 mod list;
 mod logs;
 mod metrics;
+mod subscriptions;
 mod topics;
 mod up;
 
@@ -71,7 +71,7 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Entities(arguments) => entities::entities(&remote, global, &arguments).await?,
         Verb::Topics { verb: None } => topics::topics(&remote, global).await?,
         Verb::Topics { verb: Some(TopicVerb::Show { name }) } => topics::show(&remote, global, &name).await?,
-        Verb::Subscriptions => bus::subscriptions(&remote, global).await?,
+        Verb::Subscriptions(arguments) => subscriptions::subscriptions(&remote, global, arguments).await?,
         Verb::Issues(arguments) => issues::issues(&remote, global, arguments).await?,
         Verb::Rules => issues::rules(&remote, global).await?,
         Verb::Up(_) | Verb::Doctor | Verb::Open | Verb::Openapi | Verb::Explain { .. } => {}

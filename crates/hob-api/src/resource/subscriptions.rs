@@ -4,26 +4,29 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use hob_bus::{Pull, SubscriptionKey};
 use hob_core::{TopicName, code, limits, parse_duration};
-use hob_wire::{Ack, Batch, Hal, Page, SubscriptionSpec, SubscriptionState};
+use hob_wire::{
+    Ack, Batch, DeadLetter, DeadLetterChoice, Hal, Page, Seek, SubscriptionPatch, SubscriptionSpec,
+    SubscriptionState, Touched,
+};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::topics::OnBehalf;
 use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, json, page_of};
+use crate::extract::{Body, InScope, PageParams, Params, json, page, page_of};
 use crate::sse;
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let one = "/v1/subscriptions/{name}";
     let service = [("service", "whose subscription it is, when a developer asks")];
-    vec![
+    let mut endpoints = vec![
         Endpoint::get("/v1/subscriptions", Who::Anyone, "The subscriptions of a scope", get(list))
             .scoped()
             .paged()
@@ -43,7 +46,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(
             "/v1/subscriptions/{name}/events",
             Who::Service,
-            "Lease events; as text/event-stream, follow them live",
+            "Lease events; as text/event-stream or application/x-ndjson, follow them live",
             get(events),
         )
         .scoped()
@@ -52,12 +55,65 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             ("max", "events, at most"),
             ("wait", "how long to wait for the first, for example 30s"),
             ("lease", "how long the events are yours, for example 30s"),
+            ("after", "a stream goes on after this sequence; from the cursor without it"),
         ])
         .answers_stream::<Batch>("application/json"),
         Endpoint::post("/v1/subscriptions/{name}/acks", Who::Service, "Acknowledge leased events", post(ack))
             .scoped()
             .params(&service)
             .takes::<Ack>(),
+    ];
+    endpoints.extend(controls(&service));
+    endpoints
+}
+
+/// What people do with a subscription.
+fn controls(service: &[(&'static str, &'static str)]) -> Vec<Endpoint> {
+    let letters = "/v1/subscriptions/{name}/dead-letters";
+    let (replays, drops) =
+        ("/v1/subscriptions/{name}/dead-letters/replay", "/v1/subscriptions/{name}/dead-letters/drop");
+    let (snapshots, secrets) = ("/v1/subscriptions/{name}/snapshot", "/v1/subscriptions/{name}/secret");
+    let cursor = "/v1/subscriptions/{name}/cursor";
+    vec![
+        Endpoint::new(
+            Method::PATCH,
+            "/v1/subscriptions/{name}",
+            Who::Service,
+            "Pause a subscription, or let it go on",
+            patch(change),
+        )
+        .scoped()
+        .params(service)
+        .takes::<SubscriptionPatch>()
+        .answers::<Hal<SubscriptionState>>(200),
+        Endpoint::put(cursor, Who::Service, "Put a subscription's cursor elsewhere", put(seek))
+            .scoped()
+            .params(service)
+            .takes::<Seek>()
+            .answers::<Hal<SubscriptionState>>(200),
+        Endpoint::get(letters, Who::Service, "Events that could not be delivered", get(dead_letters))
+            .scoped()
+            .params(service)
+            .paged()
+            .answers::<Page<DeadLetter>>(200),
+        Endpoint::post(replays, Who::Service, "Deliver dead letters once more", post(replay))
+            .scoped()
+            .params(service)
+            .takes::<DeadLetterChoice>()
+            .answers::<Touched>(200),
+        Endpoint::post(drops, Who::Service, "Forget dead letters", post(drop_letters))
+            .scoped()
+            .params(service)
+            .takes::<DeadLetterChoice>()
+            .answers::<Touched>(200),
+        Endpoint::post(snapshots, Who::Service, "Tell a subscription of every live entity", post(snapshot))
+            .scoped()
+            .params(service)
+            .answers::<Touched>(200),
+        Endpoint::post(secrets, Who::Service, "Make a new signing secret", post(rotate))
+            .scoped()
+            .params(service)
+            .answers::<Hal<SubscriptionState>>(200),
     ]
 }
 
@@ -82,7 +138,9 @@ fn resource(state: SubscriptionState) -> Hal<SubscriptionState> {
         format!("?service={}&environment={}&tenant={}", state.service, state.environment, state.tenant);
     let base = format!("/v1/subscriptions/{}", state.name);
     let (events, acks) = (format!("{base}/events{query}"), format!("{base}/acks{query}"));
-    Hal::new(state, format!("{base}{query}")).link("events", events).link("acks", acks)
+    let (letters, cursor) = (format!("{base}/dead-letters{query}"), format!("{base}/cursor{query}"));
+    let own = Hal::new(state, format!("{base}{query}"));
+    own.link("events", events).link("acks", acks).link("dead-letters", letters).link("cursor", cursor)
 }
 
 async fn list(
@@ -119,6 +177,7 @@ struct PullParams {
     max: Option<usize>,
     wait: Option<String>,
     lease: Option<String>,
+    after: Option<String>,
 }
 
 async fn events(
@@ -127,9 +186,16 @@ async fn events(
     Params(params): Params<PullParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if sse::is_wanted(&headers) {
-        let tail = api.bus.stream(&key, sse::last_event_id(&headers)?).await?;
-        return Ok(sse::stream(tail.into_stream()));
+    if sse::is_wanted(&headers) || sse::lines_are_wanted(&headers) {
+        let after = params.after.as_deref().map(|text| {
+            text.parse::<u64>().map_err(|_| {
+                ApiError::new(code::BAD_REQUEST, "after is no sequence")
+                    .hint("send the sequence of the last event")
+            })
+        });
+        let after = sse::last_event_id(&headers)?.or(after.transpose()?);
+        let tail = api.bus.stream(&key, after).await?.into_stream();
+        return Ok(if sse::is_wanted(&headers) { sse::stream(tail) } else { sse::lines(tail) });
     }
     let duration = |text: Option<String>, default| match text {
         None => Ok(default),
@@ -150,4 +216,57 @@ async fn events(
 async fn ack(State(api): State<Api>, Key(key): Key, Body(ack): Body<Ack>) -> Result<Response, ApiError> {
     api.bus.ack(&key, ack).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn change(
+    State(api): State<Api>,
+    Key(key): Key,
+    Body(patch): Body<SubscriptionPatch>,
+) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &resource(api.bus.patch_subscription(&key, patch).await?)))
+}
+
+async fn seek(State(api): State<Api>, Key(key): Key, Body(seek): Body<Seek>) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &resource(api.bus.seek(&key, &seek.at).await?)))
+}
+
+async fn dead_letters(
+    State(api): State<Api>,
+    Key(key): Key,
+    Params(params): Params<PageParams>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let found = api.bus.dead_letters(&key, params.cursor()?.unwrap_or(0), params.limit()?).await?;
+    let query =
+        format!("?service={}&environment={}&tenant={}", key.service, key.scope.environment, key.scope.tenant);
+    let address = |letter: &DeadLetter| format!("/v1/events/{}{query}", letter.id);
+    let letters = found.letters.into_iter().map(|letter| {
+        let address = address(&letter);
+        Hal::new(letter, address)
+    });
+    Ok(page(letters.collect(), found.next.map(|next| next.to_string()), &uri))
+}
+
+async fn replay(
+    State(api): State<Api>,
+    Key(key): Key,
+    Body(choice): Body<DeadLetterChoice>,
+) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &api.bus.replay_dead_letters(&key, choice).await?))
+}
+
+async fn drop_letters(
+    State(api): State<Api>,
+    Key(key): Key,
+    Body(choice): Body<DeadLetterChoice>,
+) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &api.bus.drop_dead_letters(&key, choice).await?))
+}
+
+async fn snapshot(State(api): State<Api>, Key(key): Key) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &api.bus.snapshot(&key).await?))
+}
+
+async fn rotate(State(api): State<Api>, Key(key): Key) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &resource(api.bus.rotate_secret(&key).await?)))
 }

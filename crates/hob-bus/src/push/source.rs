@@ -30,7 +30,7 @@ impl Source {
         let lease_for = lease_for.clamp(LEASE_MIN, LEASE_MAX);
         let pull = Pull { max: max.clamp(1, PULL_EVENTS_MAX), wait: PULL_WAIT_MAX, lease_for };
         loop {
-            let taken = self.subscription.take(&self.bus.reader(), &self.bus.clocks.wall, pull).await?;
+            let taken = self.subscription.take(&self.bus, pull).await?;
             if let Some(taken) = taken {
                 let events = taken.batch.events.into_iter().zip(taken.attempts).collect();
                 return Ok(Taken { lease: taken.batch.lease.into(), events });

@@ -174,9 +174,6 @@ pub(crate) struct LetterRow {
     pub(crate) last_error: DeliveryError,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<String>,
-    /// Whether it is to be delivered once more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) replaying: bool,
 }
 
 #[cfg(test)]
@@ -228,7 +225,6 @@ mod tests {
                 subject: None,
             },
             subject: Some("http://t/orders/7".to_owned()),
-            replaying: false,
         };
         let golden = concat!(
             r#"{"version":1,"of":"x","attempts":10,"first_failed":"1970-01-01T00:00:00Z","#,

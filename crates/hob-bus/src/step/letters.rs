@@ -86,7 +86,6 @@ impl State {
     }
 
     /// Whether a dead letter is on its way once more.
-    #[allow(dead_code, reason = "lists of dead letters come next")]
     pub(crate) fn is_replaying(&self, sequence: u64) -> bool {
         self.letters.replaying.contains_key(&sequence)
     }
@@ -101,7 +100,10 @@ impl State {
     pub(super) fn replay(&mut self, letters: Vec<(Seen, Letter)>) -> Vec<Action> {
         for (seen, letter) in letters {
             let item = Item::letter(seen.sequence);
-            if !self.letters.known.contains(&seen.sequence) || self.slots.contains_key(&item) {
+            if !self.letters.known.contains(&seen.sequence)
+                || self.slots.contains_key(&item)
+                || self.letters.burying.contains_key(&item)
+            {
                 continue;
             }
             self.letters.replaying.insert(seen.sequence, letter.first_failed);

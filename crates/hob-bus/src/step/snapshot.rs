@@ -34,7 +34,11 @@ impl State {
         snapshot.pages.front().map(|(after, _)| after.as_str()).or(snapshot.next.as_deref())
     }
 
-    #[allow(dead_code, reason = "snapshots come next")]
+    /// Whether a noop is on its way.
+    pub(crate) fn has_noop(&self, sequence: u64) -> bool {
+        self.slots.contains_key(&Item::noop(sequence))
+    }
+
     /// Where the next page of the snapshot begins, when there is room for it.
     pub(crate) fn snapshot_wants(&self) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;

@@ -31,12 +31,20 @@ pub(super) async fn gather(
     fresh: HashMap<u64, Stored>,
 ) -> Result<Gathered, Error> {
     let missing: BTreeSet<u64> =
-        items.iter().map(|item| item.sequence).filter(|sequence| !fresh.contains_key(sequence)).collect();
+        items.iter().filter(|item| item.kind != Kind::Noop).map(|item| item.sequence).collect();
+    let missing = missing.into_iter().filter(|sequence| !fresh.contains_key(sequence)).collect();
     let tags = tags(body, reader, items);
     let again = read_again(reader, &tags, &missing).await?;
     let mut gathered = Gathered::default();
     let mut bytes = 0;
     for item in items {
+        if item.kind == Kind::Noop {
+            match body.noops.get(&item.sequence) {
+                Some(noop) => gathered.events.push((*item, noop.clone())),
+                None => gathered.unwanted.push(*item),
+            }
+            continue;
+        }
         if again.lost.contains(&item.sequence) {
             gathered.lost.push(*item);
             continue;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use hob_core::{Clock, Timestamp};
+use hob_core::Timestamp;
 use hob_wire::{Batch, DeliveryError};
 
 use super::Subscription;
 use super::acks::luck;
 use crate::error::Error;
+use crate::handle::Inner;
 use crate::model::Pull;
-use crate::read::Reader;
 use crate::step::{Input, Verdict};
 
 /// Events under a lease.
@@ -45,13 +45,8 @@ pub(crate) enum Outcome {
 
 impl Subscription {
     /// Leases events to push; waits for the first as long as `pull` says. None when there was none.
-    pub(crate) async fn take(
-        &self,
-        reader: &Reader<'_>,
-        wall: &Clock,
-        pull: Pull,
-    ) -> Result<Option<Taken>, Error> {
-        self.wait_for(reader, wall, pull).await
+    pub(crate) async fn take(&self, inner: &Inner, pull: Pull) -> Result<Option<Taken>, Error> {
+        self.wait_for(inner, pull).await
     }
 
     /// Tells how the pushes of a lease went. Events that are not named stay leased. Fails with

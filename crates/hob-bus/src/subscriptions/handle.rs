@@ -52,7 +52,7 @@ impl Bus {
         self.describe(&subscription, now).await
     }
 
-    async fn describe(
+    pub(crate) async fn describe(
         &self,
         subscription: &Subscription,
         now: Timestamp,
@@ -81,16 +81,15 @@ impl Bus {
         Ok(())
     }
 
-    /// Hands out events under a lease: at most one lease of a subscription is alive at
+    /// Hands out events under a lease: several may be alive, and an entity is in one of them.
     /// `None` when there was nothing within [`Pull::wait`]. What is not acknowledged when the lease ends is handed
     /// out again, in the order of the log for each entity.
     pub async fn lease(&self, key: &SubscriptionKey, pull: Pull) -> Result<Option<Batch>, Error> {
         self.inner.check_open()?;
         let subscription = self.inner.subscriptions.get(key)?;
         let mut closed = self.inner.closed.subscribe();
-        let reader = self.inner.reader();
         tokio::select! {
-            leased = subscription.lease(&reader, &self.inner.clocks.wall, pull) => leased,
+            leased = subscription.lease(&self.inner, pull) => leased,
             _ = closed.wait_for(|is_closed| *is_closed) => Err(Error::Closed),
         }
     }
@@ -111,7 +110,8 @@ impl Bus {
         let types = body.row.types.clone();
         let filter = Filter { types, ..Filter::topics(key.scope.clone(), body.row.topics.clone()) };
         let after = after.unwrap_or(body.state.done());
+        let filters = body.filters.clone();
         drop(body);
-        Ok(self.tail(filter, after).of(subscription))
+        Ok(self.tail(filter, after).of(subscription, filters))
     }
 }
