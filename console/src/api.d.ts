@@ -520,6 +520,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/entities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The entity at an href with its newest event, or the entities that a topic tells of
+         * @description Serves everybody with a token.
+         */
+        get: operations["get_entities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/topics/{topic}/events": {
         parameters: {
             query?: never;
@@ -629,7 +649,11 @@ export interface paths {
         delete: operations["delete_subscriptions_name"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Pause a subscription, or let it go on
+         * @description Serves instances and developers.
+         */
+        patch: operations["patch_subscriptions_name"];
         trace?: never;
     };
     "/v1/subscriptions/{name}/events": {
@@ -640,7 +664,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lease events; as text/event-stream, follow them live
+         * Lease events; as text/event-stream or application/x-ndjson, follow them live
          * @description Serves instances and developers.
          */
         get: operations["get_subscriptions_name_events"];
@@ -666,6 +690,126 @@ export interface paths {
          * @description Serves instances and developers.
          */
         post: operations["post_subscriptions_name_acks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subscriptions/{name}/cursor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put a subscription's cursor elsewhere
+         * @description Serves instances and developers.
+         */
+        put: operations["put_subscriptions_name_cursor"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subscriptions/{name}/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events that could not be delivered
+         * @description Serves instances and developers.
+         */
+        get: operations["get_subscriptions_name_dead-letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subscriptions/{name}/dead-letters/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deliver dead letters once more
+         * @description Serves instances and developers.
+         */
+        post: operations["post_subscriptions_name_dead-letters_replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subscriptions/{name}/dead-letters/drop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Forget dead letters
+         * @description Serves instances and developers.
+         */
+        post: operations["post_subscriptions_name_dead-letters_drop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subscriptions/{name}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell a subscription of every live entity
+         * @description Serves instances and developers.
+         */
+        post: operations["post_subscriptions_name_snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/subscriptions/{name}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a new signing secret
+         * @description Serves instances and developers.
+         */
+        post: operations["post_subscriptions_name_secret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1881,6 +2025,19 @@ export interface components {
              */
             events: number;
             /**
+             * @description How the event log is kept.
+             * @default {
+             *       "oldest": 0,
+             *       "sealed": 0,
+             *       "parts": 0,
+             *       "bytes": 0,
+             *       "expired": 0,
+             *       "compacted": 0,
+             *       "full": false
+             *     }
+             */
+            event_log: components["schemas"]["EventLogState"];
+            /**
              * @description Where to go from here; always holds `self`.
              * @default {}
              */
@@ -2837,6 +2994,51 @@ export interface components {
             /** @description When a publish is answered. */
             ack?: components["schemas"]["AckMode"];
         };
+        /** @description One page of a list. */
+        EntityPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["EntityResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        EntityResource: {
+            /** @description The thing. */
+            href: string;
+            /** @description The topic that tells of it. */
+            topic: components["schemas"]["TopicName"];
+            /** @description The service that owns it. */
+            owner: components["schemas"]["Name"];
+            /**
+             * Format: uint64
+             * @description How many events it has had.
+             */
+            entityseq: number;
+            /** @description Sequence of its newest event, 20 digits. */
+            sequence: string;
+            /** @description The ETag that its newest event told, when it told one. */
+            entitytag?: string | null;
+            /** @description Whether its newest event was a deletion. */
+            deleted: boolean;
+            /** @description Its newest event: on a compact topic, its last known state. Left out in lists, and when it is no longer kept. */
+            last?: components["schemas"]["Event"] | null;
+            /** @description Where. */
+            environment: components["schemas"]["Name"];
+            /** @description For whom. */
+            tenant: components["schemas"]["Name"];
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
         /** @description The answer to a publish: where the events stand in the log. */
         Published: {
             /** @description Sequence of the first event of the batch, 20 digits. */
@@ -3123,6 +3325,74 @@ export interface components {
             delay_ms?: number | null;
             /** @description Why. */
             reason?: string | null;
+        };
+        /** @description A change of a subscription's state: the body of `PATCH /v1/subscriptions/{name}`. */
+        SubscriptionPatch: {
+            /** @description `paused` or `active`. */
+            state: components["schemas"]["WantedState"];
+            /** @description When a pause ends by itself. */
+            until?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description Whether a subscription is to hand out events. */
+        WantedState: "active" | "paused";
+        /** @description Where a cursor is to go: the body of `PUT /v1/subscriptions/{name}/cursor`. */
+        Seek: {
+            /**
+             * @description `start`, `end`, `seq:<sequence>` (the next event is the one after it), `time:<RFC 3339>` (the next is the first
+             *     that Hob took at or after it), or `id:<event id>` (the next is the one after it).
+             */
+            at: string;
+        };
+        /** @description One page of a list. */
+        DeadLetterPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["DeadLetterResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        DeadLetterResource: {
+            /** @description Names it: the event's sequence, 20 digits. */
+            id: string;
+            /** @description The event; none when it can no longer be read. */
+            event?: components["schemas"]["Event"] | null;
+            /** @description The entity that it is about. */
+            subject?: string | null;
+            /**
+             * Format: uint32
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /** @description When it failed first. */
+            first_failed: components["schemas"]["Timestamp"];
+            /** @description When it failed last. */
+            last_failed: components["schemas"]["Timestamp"];
+            /** @description How it failed last. */
+            last_error: components["schemas"]["DeliveryError"];
+            /** @description Whether it is on its way once more. */
+            replaying: boolean;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /**
+         * @description Which dead letters are meant: the body of `POST …/dead-letters/replay` and `…/dead-letters/drop`. All when nothing
+         *     is named.
+         */
+        DeadLetterChoice: {
+            /** @description These, by id. */
+            ids?: string[];
+            /** @description Those about this entity. */
+            subject?: string | null;
         };
         /** @description One page of a list. */
         IssuePage: {
@@ -4163,6 +4433,42 @@ export interface operations {
             default: components["responses"]["problem"];
         };
     };
+    get_entities: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description the entity; or name a topic */
+                href?: string;
+                /** @description the entities of this topic, in order of their hrefs */
+                topic?: string;
+                /** @description with a topic: only deleted ones (true), or only others (false) */
+                deleted?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["EntityPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
     post_topics_topic_events: {
         parameters: {
             query?: {
@@ -4423,6 +4729,40 @@ export interface operations {
             default: components["responses"]["problem"];
         };
     };
+    patch_subscriptions_name: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SubscriptionPatch"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["SubscriptionStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
     get_subscriptions_name_events: {
         parameters: {
             query?: {
@@ -4438,6 +4778,8 @@ export interface operations {
                 wait?: string;
                 /** @description how long the events are yours, for example 30s */
                 lease?: string;
+                /** @description a stream goes on after this sequence; from the cursor without it */
+                after?: string;
             };
             header?: never;
             path: {
@@ -4487,6 +4829,202 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    put_subscriptions_name_cursor: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Seek"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["SubscriptionStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    "get_subscriptions_name_dead-letters": {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["DeadLetterPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    "post_subscriptions_name_dead-letters_replay": {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeadLetterChoice"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["Touched"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    "post_subscriptions_name_dead-letters_drop": {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeadLetterChoice"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["Touched"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_subscriptions_name_snapshot: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["Touched"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_subscriptions_name_secret: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["SubscriptionStateResource"];
+                };
             };
             default: components["responses"]["problem"];
         };
