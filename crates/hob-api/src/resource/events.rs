@@ -1,5 +1,6 @@
 //! Events: publish them, read the log, follow it.
 
+mod once;
 mod publish;
 
 use axum::extract::{Path, State};

@@ -169,3 +169,24 @@ async fn the_event_log_is_read_from_either_end() {
     let both = "/v1/events?order=desc&after=1";
     assert_eq!(house.call(Method::GET, both, Some("viewer"), None).await.0, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn a_request_with_a_key_is_safe_to_repeat() {
+    let house = house().await;
+    let notice = json!({"type": "create", "href": "http://x.test/orders/1"});
+    let post = async |key: &str, body: &serde_json::Value| {
+        let path = "/v1/topics/orders/events";
+        house.call_with(Method::POST, path, Some(INSTANCE), Some(body.clone()), &[("idempotency-key", key)]).await
+    };
+    let (status, first) = post("k1", &notice).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let (status, again) = post("k1", &notice).await;
+    assert_eq!((status, &again), (StatusCode::CREATED, &first));
+    let (status, other) = post("k2", &notice).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_ne!(other["first"], first["first"]);
+    let (status, problem) = post("k1", &json!({"type": "update", "href": "http://x.test/orders/1"})).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("HOB-0071")));
+    let (status, problem) = post("", &notice).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("HOB-0002")));
+}

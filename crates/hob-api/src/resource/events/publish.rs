@@ -9,6 +9,7 @@ use hob_wire::incoming::{self, Format};
 use hob_wire::{ErrorItem, Incoming, Published, Unread, cloudevents};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::once::{self, Turn};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Bytes, InScope, RequestId, json};
@@ -42,10 +43,16 @@ pub(super) async fn on_topic(
     let admission = api.bus.admit(&scope, &service, &topic)?;
     let (headers, bytes) = take(&api, request).await?;
     let format = format(&headers, Format::Notices, Format::NoticeLines)?;
-    let events = read(format, &headers, &bytes)?;
+    let mut events = read(format, &headers, &bytes)?;
     check_topics(&events, &topic)?;
+    let ticket = match once::turn(&api, (&scope, &service, &topic), &headers, &bytes).await? {
+        Turn::Go(ticket) => ticket,
+        Turn::Again(answer) => return Ok(answer),
+    };
+    once::name(&mut events, ticket.as_ref());
     let publisher = publisher(scope, service, request_id, &headers);
     let (published, left) = api.bus.publish_on(&publisher, admission, events).await?;
+    once::keep(ticket, &published).await?;
     Ok(with_quota(json(StatusCode::CREATED, &published), &topic, left))
 }
 
@@ -59,13 +66,19 @@ pub(super) async fn on_many(
 ) -> Result<Response, ApiError> {
     let (headers, bytes) = take(&api, request).await?;
     let format = format(&headers, Format::Drafts, Format::DraftLines)?;
-    let events = read(format, &headers, &bytes)?;
+    let mut events = read(format, &headers, &bytes)?;
     let service = match caller.instance {
         Some((service, _)) => service,
         None => owner_of_first(&api, &scope, &events)?,
     };
+    let ticket = match once::turn(&api, (&scope, &service, ""), &headers, &bytes).await? {
+        Turn::Go(ticket) => ticket,
+        Turn::Again(answer) => return Ok(answer),
+    };
+    once::name(&mut events, ticket.as_ref());
     let publisher = publisher(scope, service, request_id, &headers);
     let published: Published = api.bus.publish_events(&publisher, events).await?;
+    once::keep(ticket, &published).await?;
     Ok(json(StatusCode::CREATED, &published))
 }
 
