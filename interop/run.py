@@ -42,11 +42,31 @@ topics:
 """
 
 
+# What these clients do otherwise than the specification says; each must still be so, or the entry goes.
+NO_PERCENT = "the SDK neither percent-encodes nor decodes header values (HTTP binding 1.0, 3.1.3.2)"
+DEVIATIONS = {
+    "node publishes 'notice about a deletion' as binary": NO_PERCENT,
+    "node publishes 'extensions' as binary": NO_PERCENT,
+    "node receives binary 'notice about a deletion'": NO_PERCENT,
+    "node receives binary 'extensions'": NO_PERCENT,
+    "node receives binary 'notice'": "the SDK reads no body as an empty text",
+    "rust publishes 'notice about a deletion' as binary": NO_PERCENT,
+    "rust receives binary 'notice about a deletion'": NO_PERCENT,
+    "rust receives binary 'extensions'": NO_PERCENT,
+}
+
+
 class Count:
     def __init__(self):
-        self.passed, self.failed = 0, 0
+        self.passed, self.failed, self.deviating = 0, 0, 0
 
     def check(self, what, problem):
+        if what in DEVIATIONS:
+            if not problem:
+                problem = "it holds now: take it out of DEVIATIONS"
+            else:
+                self.deviating += 1
+                return
         if problem:
             self.failed += 1
             print(f"FAILED {what}: {problem}", flush=True)
@@ -252,15 +272,16 @@ def main():
                 for direction in (publishes, receives):
                     count = Count()
                     direction(hob, name, command, env, cases, count)
-                    print(f"{name} {direction.__name__}: {count.passed} passed, {count.failed} failed", flush=True)
-                    total.passed += count.passed
-                    total.failed += count.failed
+                    print(f"{name} {direction.__name__}: {count.passed} passed, {count.failed} failed, {count.deviating} known to deviate", flush=True)
+                    for figure in ("passed", "failed", "deviating"):
+                        setattr(total, figure, getattr(total, figure) + getattr(count, figure))
             if "docs" in wanted:
                 print(f"docs: {docs(hob, total)} blocks")
             if "api" in wanted:
                 schemathesis(hob, cache, total)
         finally:
             hob.stop()
+    print(f"known to deviate: {total.deviating}")
     print(f"interop: {total.passed} passed, {total.failed} failed")
     sys.exit(1 if total.failed else 0)
 

@@ -568,7 +568,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The event log, oldest or newest first; as text/event-stream, live
+         * The event log, oldest or newest first; as application/x-ndjson, a line each; as text/event-stream, live
          * @description Serves everybody with a token.
          */
         get: operations["get_events"];

@@ -3,6 +3,7 @@
 import base64
 import json
 import sys
+import threading
 import urllib.error
 import urllib.request
 from datetime import datetime
@@ -14,8 +15,12 @@ from cloudevents.core.v1.event import CloudEvent
 from standardwebhooks import Webhook
 
 
+SPEAKING = threading.Lock()
+
+
 def say(**line):
-    print(json.dumps(line), flush=True)
+    with SPEAKING:
+        print(json.dumps(line), flush=True)
 
 
 def event_of(case, event_id):

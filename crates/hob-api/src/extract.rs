@@ -188,21 +188,33 @@ pub(crate) fn page_of<T: Serialize>(
 pub(crate) fn page<T: Serialize>(items: Vec<Hal<T>>, next: Option<String>, uri: &http::Uri) -> Response {
     let address = uri.path_and_query().map_or("/", |p| p.as_str());
     let mut links = Hal::new((), address).links;
-    let mut header_value = None;
-    if let Some(cursor) = next {
-        let kept =
-            uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty() && !p.starts_with("cursor="));
-        let query: Vec<&str> = kept.collect();
-        let mark = if query.is_empty() { "" } else { "&" };
-        let href = format!("{}?{}{mark}cursor={cursor}", uri.path(), query.join("&"));
-        header_value = HeaderValue::from_str(&format!("<{href}>; rel=\"next\"")).ok();
+    let next = next.map(|cursor| next_href(&cursor, uri));
+    if let Some(href) = next.clone() {
         links.insert("next".to_owned(), hob_wire::Link { href });
     }
-    let mut response = json(StatusCode::OK, &Page { items, links });
-    if let Some(value) = header_value {
-        response.headers_mut().insert(header::LINK, value);
+    with_next(json(StatusCode::OK, &Page { items, links }), next)
+}
+
+/// A page of lines, each an item; the link to the next page is in the header alone.
+pub(crate) fn page_of_lines(lines: Vec<u8>, next: Option<String>, uri: &http::Uri) -> Response {
+    let answer = ([(header::CONTENT_TYPE, "application/x-ndjson")], lines).into_response();
+    with_next(answer, next.map(|cursor| next_href(&cursor, uri)))
+}
+
+fn next_href(cursor: &str, uri: &http::Uri) -> String {
+    let kept =
+        uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty() && !p.starts_with("cursor="));
+    let query: Vec<&str> = kept.collect();
+    let mark = if query.is_empty() { "" } else { "&" };
+    format!("{}?{}{mark}cursor={cursor}", uri.path(), query.join("&"))
+}
+
+fn with_next(mut answer: Response, href: Option<String>) -> Response {
+    let value = href.and_then(|href| HeaderValue::from_str(&format!("<{href}>; rel=\"next\"")).ok());
+    if let Some(value) = value {
+        answer.headers_mut().insert(header::LINK, value);
     }
-    response
+    answer
 }
 
 /// A resource as an answer.

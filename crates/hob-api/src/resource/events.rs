@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use hob_bus::Filter;
 use hob_core::{Scope, Timestamp, code};
-use hob_wire::{Draft, Event, Hal, Notice, Page, Published};
+use hob_wire::{Draft, Event, Hal, Notice, Page, Published, cloudevents};
 use http::{HeaderMap, StatusCode, Uri};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{InScope, PageParams, Params, json, page};
+use crate::extract::{InScope, PageParams, Params, json, page, page_of_lines};
 use crate::sse;
 use crate::state::Api;
 
@@ -65,7 +65,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(
             "/v1/events",
             Who::Anyone,
-            "The event log, oldest or newest first; as text/event-stream, live",
+            "The event log, oldest or newest first; as application/x-ndjson, a line each; as text/event-stream, live",
             get(list),
         )
         .scoped()
@@ -149,8 +149,12 @@ async fn list(
                 .hint("leave one out; `from` and `to` narrow either order by time"));
         }
     };
+    let next = found.next.map(|next| next.to_string());
+    if sse::lines_are_wanted(&headers) {
+        return Ok(page_of_lines(cloudevents::lines(&found.events), next, &uri));
+    }
     let items = found.events.into_iter().map(resource).collect();
-    Ok(page(items, found.next.map(|next| next.to_string()), &uri))
+    Ok(page(items, next, &uri))
 }
 
 fn resource(event: Event) -> Hal<Event> {

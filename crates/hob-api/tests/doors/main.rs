@@ -176,7 +176,9 @@ async fn a_request_with_a_key_is_safe_to_repeat() {
     let notice = json!({"type": "create", "href": "http://x.test/orders/1"});
     let post = async |key: &str, body: &serde_json::Value| {
         let path = "/v1/topics/orders/events";
-        house.call_with(Method::POST, path, Some(INSTANCE), Some(body.clone()), &[("idempotency-key", key)]).await
+        house
+            .call_with(Method::POST, path, Some(INSTANCE), Some(body.clone()), &[("idempotency-key", key)])
+            .await
     };
     let (status, first) = post("k1", &notice).await;
     assert_eq!(status, StatusCode::CREATED);
