@@ -42,6 +42,7 @@ test: ## everything that CI runs
 	cargo build --quiet --workspace --bins
 	HOB_TEST_BROWSER=1 TAKEAWAY_PROFILE=dev cargo test --workspace --quiet
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	$(MAKE) --no-print-directory interop
 
 .PHONY: interop
 interop: ## run clients and suites that nobody here wrote against Hob
