@@ -160,14 +160,16 @@ export function traces(events: readonly Event[], records: readonly LogRecord[]):
     const text = `${event.type}${event.subject ? ` ${entityName(event.subject)}` : ''}`;
     return { key: `e${event.sequence}`, kind: 'event', from: at, to: at, service: publisher(event), text, bad: false, event };
   });
-  const ofRecords = records.map((record): Trace => {
+  // Several lines may have been stored as one.
+  const ofRecords = records.map((record, index): Trace => {
     const to = Date.parse(record.time);
     const took = record.source === 'access' ? Number(record.fields?.duration_ms ?? 0) : 0;
     const kind = record.source === 'access' ? 'request' : 'log';
-    return { key: `r${record.sequence}`, kind, from: to - took, to, service: record.service, text: record.message || '(empty)', bad: record.level === 'error', record };
+    return { key: `r${record.sequence}.${index}`, kind, from: to - took, to, service: record.service, text: record.message || '(empty)', bad: record.level === 'error', record };
   });
   const rank = { request: 0, log: 1, event: 2 };
-  return [...ofEvents, ...ofRecords].sort((a, b) => a.from - b.from || rank[a.kind] - rank[b.kind]);
+  const once = new Map([...ofEvents, ...ofRecords].map((trace) => [trace.key, trace]));
+  return [...once.values()].sort((a, b) => a.from - b.from || rank[a.kind] - rank[b.kind]);
 }
 
 /** Steps of the rate of topics. */
