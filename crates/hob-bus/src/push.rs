@@ -1,7 +1,7 @@
 //! Pushing events to endpoints: a task for each subscription that names a sink.
 //!
 //! The pure parts decide: `breaker` when an endpoint is left alone, `reply` what its answers mean, `pieces` how events
-//! go together. `flight` sends one batch, `task` keeps several in the air, and [`supervise`] sees to it that the right
+//! go together. `flight` sends one batch, `task` keeps several in the air, and `supervise` sees to it that the right
 //! tasks run: it looks at what subscriptions ask for and at what runs, does the difference, and may be told too often.
 //! What is handed out, when an event is tried again and when it is given up is not decided here but by the
 //! subscription's `step`. The port is the one way out: the bus knows no HTTP client.
