@@ -1319,6 +1319,10 @@ export interface components {
             created: components["schemas"]["Timestamp"];
             /** @description Where it stands. */
             state: components["schemas"]["ReleaseState"];
+            /** @description A name that people gave it; a named release is never collected. */
+            name?: string | null;
+            /** @description The environment from which it was promoted. */
+            promoted_from?: components["schemas"]["Name"] | null;
         };
         Digest: string;
         /** @description Where a release stands. */
@@ -1373,9 +1377,24 @@ export interface components {
              * @default []
              */
             steps: components["schemas"]["RolloutStep"][];
+            /** @description When the present state fails, or ends. */
+            deadline?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint32
+             * @description Which of its shares it has come to, from 0.
+             */
+            share?: number | null;
+            /**
+             * Format: uint8
+             * @description Per cent of the requests that the target takes now.
+             * @default 0
+             */
+            weight: number;
+            /** @description What the gates saw last. */
+            gates?: components["schemas"]["Evidence2"][];
         };
         /** @description Where a rollout stands. */
-        RolloutState: "starting" | "routing" | "draining" | "complete" | "failed" | "superseded";
+        RolloutState: "queued" | "prefetching" | "pre_release" | "starting" | "routing" | "stepping" | "holding" | "baking" | "reverting" | "draining" | "complete" | "failed" | "superseded";
         /** @description A state that a rollout came to. */
         RolloutStep: {
             /** @description The state. */
@@ -1383,6 +1402,32 @@ export interface components {
             /** @description When. */
             at: components["schemas"]["Timestamp"];
         };
+        /** @description What a gate saw. */
+        Evidence2: {
+            /** @description `error_ratio` or `latency`. */
+            gate: string;
+            /** @description What it says. */
+            verdict: components["schemas"]["Verdict"];
+            /** @description In words, with the figures: `0.2 % of 1,200 requests failed; at most 1 %`. */
+            why: string;
+            /**
+             * Format: uint64
+             * @description Requests to the new release that it rests on.
+             */
+            requests: number;
+            /**
+             * Format: double
+             * @description Its figure of the new release: a share, or milliseconds.
+             */
+            new?: number | null;
+            /**
+             * Format: double
+             * @description The same of the release before.
+             */
+            control?: number | null;
+        };
+        /** @description What a gate says. */
+        Verdict: "pass" | "fail" | "no_data";
         /** @description A rule and how it does: an item of `GET /v1/rules`. */
         Rule: {
             /** @description Its name. */
@@ -2135,11 +2180,21 @@ export interface components {
              * @default {}
              */
             health: components["schemas"]["Health"];
+            /** @description What its instances may reach. */
+            sandbox?: components["schemas"]["Sandbox"];
+            /** @description What `web` instances get before customers' requests. */
+            warmup?: components["schemas"]["Warmup"] | null;
+            /** @description How the last requests of an instance end. */
+            drain?: components["schemas"]["Drain"];
             /**
              * @description Which requests it takes; they go to the process `web`.
              * @default []
              */
             routes: components["schemas"]["RouteSpec"][];
+            /** @description How a release takes over. */
+            release?: components["schemas"]["ReleaseTerms"];
+            /** @description How many instances of `web` there are; `replicas` when left out. */
+            scale?: components["schemas"]["Scale"] | null;
             /**
              * @description What it publishes.
              * @default []
@@ -2164,18 +2219,86 @@ export interface components {
             replicas: number;
             /** @description How it goes from one release to the next. */
             strategy: components["schemas"]["Strategy"];
+            /** @description When it runs. */
+            when?: components["schemas"]["When"];
+            /**
+             * Format: uint64
+             * @description Milliseconds that a process that runs once may take.
+             */
+            timeout_ms?: number | null;
+            /** @description What one instance may use. */
+            resources?: components["schemas"]["Resources"];
+            /** @description How it is asked to end. */
+            stop?: components["schemas"]["Stop"];
         };
         /** @description How a process goes from one release to the next. */
         Strategy: "blue_green" | "stop_then_start";
+        /** @description When a process runs. */
+        When: "always" | "pre_release";
+        /** @description What an instance may use. What is left out is not limited. */
+        Resources: {
+            /**
+             * Format: uint32
+             * @description Thousandths of a core.
+             */
+            cpu_millis?: number | null;
+            /**
+             * Format: uint64
+             * @description Bytes of memory.
+             */
+            memory_bytes?: number | null;
+            /**
+             * Format: uint32
+             * @description Processes and threads.
+             */
+            pids?: number | null;
+        };
+        /** @description How a process is asked to end. */
+        Stop: {
+            /**
+             * @description What it is sent.
+             * @default TERM
+             */
+            signal: components["schemas"]["StopSignal"];
+            /**
+             * Format: uint64
+             * @description Milliseconds until it is killed.
+             * @default 10000
+             */
+            timeout_ms: number;
+        };
+        /** @description The signal that asks a process to end. */
+        StopSignal: "TERM" | "INT" | "QUIT" | "HUP" | "USR1" | "USR2";
         /** @description How to see how a service is. */
         Health: {
-            /** @description Whether an instance may take requests. */
-            readiness?: components["schemas"]["Readiness"] | null;
+            /** @description Whether an instance has started. */
+            startup?: components["schemas"]["Startup"] | null;
+            /** @description Whether an instance may take requests. A listening process without one is probed by TCP. */
+            readiness?: components["schemas"]["Check"] | null;
+            /** @description Whether an instance still lives; one that does not is started again. */
+            liveness?: components["schemas"]["Check"] | null;
         };
-        /** @description A readiness probe of listening processes. */
-        Readiness: {
-            /** @description The path to get; any 2xx answer is success. */
-            http: string;
+        /** @description How an instance says that it has started. */
+        Startup: {
+            /**
+             * @description It says `READY=1` on the socket that `NOTIFY_SOCKET` names (sd_notify).
+             * @default false
+             */
+            notify: boolean;
+            /** @description Or this probe succeeds, whichever comes first. */
+            check?: components["schemas"]["Check"] | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds after which it is taken for broken and started again.
+             */
+            deadline_ms: number;
+        };
+        /** @description A probe: an HTTP request that any 2xx answers within its time, or a TCP connection. */
+        Check: {
+            /** @description The path to get; a TCP connection is enough when left out. */
+            http?: string | null;
+            /** @description The `Host` to send; the instance's address when left out. */
+            host?: string | null;
             /**
              * Format: uint64
              * @description Milliseconds between probes.
@@ -2186,6 +2309,89 @@ export interface components {
              * @description Milliseconds that one may take.
              */
             timeout_ms: number;
+            /**
+             * Format: uint32
+             * @description Failures in a row that count.
+             * @default 3
+             */
+            fall: number;
+            /**
+             * Format: uint32
+             * @description Successes in a row that count.
+             * @default 1
+             */
+            rise: number;
+        };
+        /** @description What an instance may reach beside its package, its data and its temporary folder. */
+        Sandbox: {
+            /** @description No more than this; as far as the node can when left out. */
+            isolation?: components["schemas"]["Isolation"] | null;
+            /**
+             * @description Files and folders to read.
+             * @default []
+             */
+            read: string[];
+            /**
+             * @description Files and folders to write.
+             * @default []
+             */
+            write: string[];
+            /** @description Ports to connect to; any when left out. */
+            connect?: number[] | null;
+        };
+        /** @description How far an instance is kept apart from the rest of its node. */
+        Isolation: "L0" | "L1" | "L2" | "L3";
+        /** @description Requests that an instance gets before those of customers. */
+        Warmup: {
+            /**
+             * @description Paths to get, in this order.
+             * @default []
+             */
+            requests: string[];
+            /**
+             * Format: uint32
+             * @description How often at least.
+             * @default 0
+             */
+            rounds: number;
+            /**
+             * Format: uint64
+             * @description Until this many milliseconds are the 95th percentile of a round.
+             */
+            until_p95_ms?: number | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds after which it is warm enough.
+             * @default 0
+             */
+            max_ms: number;
+            /**
+             * Format: uint64
+             * @description Milliseconds over which its share of requests grows once it is ready.
+             * @default 0
+             */
+            slow_start_ms: number;
+        };
+        /** @description How an instance's last requests end. */
+        Drain: {
+            /**
+             * Format: uint64
+             * @description Milliseconds that requests in flight get.
+             * @default 30000
+             */
+            in_flight_ms: number;
+            /**
+             * Format: uint16
+             * @description The close code that websockets get.
+             * @default 1001
+             */
+            websocket_close: number;
+            /**
+             * Format: uint64
+             * @description Milliseconds over which websockets and event streams are closed, so that clients do not come back at once.
+             * @default 10000
+             */
+            spread_ms: number;
         };
         /** @description Requests that a service takes. */
         RouteSpec: {
@@ -2193,6 +2399,186 @@ export interface components {
             host?: string | null;
             /** @description The path and everything below it. */
             path: string;
+            /** @description How many requests one client may make. */
+            limit?: components["schemas"]["RouteLimit"] | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds until an answer must have begun; the router's own limit when left out.
+             */
+            timeout_ms?: number | null;
+            /** @description What may be sent again. */
+            retry?: components["schemas"]["Retry"];
+        };
+        /** @description How many requests one client may make. */
+        RouteLimit: {
+            /**
+             * Format: double
+             * @description Requests a second and client address.
+             */
+            per_second: number;
+            /**
+             * Format: uint32
+             * @description How many may come at once.
+             */
+            burst: number;
+        };
+        /** @description What may be sent again to another instance, beside what none has received. */
+        Retry: {
+            /**
+             * @description Whether idempotent requests are repeated when an instance died before its answer.
+             * @default true
+             */
+            idempotent: boolean;
+            /**
+             * Format: double
+             * @description Retries per hundred requests.
+             * @default 10
+             */
+            budget_percent: number;
+        };
+        /** @description How a release takes over. */
+        ReleaseTerms: {
+            /**
+             * Format: uint32
+             * @description Releases whose packages stay on every node.
+             * @default 10
+             */
+            keep: number;
+            /**
+             * Format: uint64
+             * @description Milliseconds that the release before stays hot.
+             * @default 600000
+             */
+            standby_ms: number;
+            /**
+             * Format: uint32
+             * @description Instances over the number wanted while a release takes over; all at once when left out.
+             */
+            surge?: number | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds for the whole rollout, bake and steps not counted.
+             * @default 600000
+             */
+            deadline_ms: number;
+            /**
+             * @description The shares of requests that it takes one after the other; all at once when empty.
+             * @default []
+             */
+            steps: components["schemas"]["StepTerms"][];
+            /**
+             * @description What is looked at during each step and the bake.
+             * @default []
+             */
+            gates: components["schemas"]["Gate"][];
+            /**
+             * Format: uint64
+             * @description Milliseconds for which the gates are held when it takes all requests.
+             * @default 0
+             */
+            bake_ms: number;
+        };
+        /** @description A share of the requests, for a time. */
+        StepTerms: {
+            /**
+             * Format: uint8
+             * @description Per cent of the requests.
+             */
+            weight?: number | null;
+            /** @description Requests that carry these headers. */
+            headers?: {
+                [key: string]: string;
+            };
+            /** @description The tenant's scope goes first; others wait until it has held for this step's time. */
+            tenant?: components["schemas"]["Name"] | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds.
+             * @default 0
+             */
+            for_ms: number;
+        };
+        /** @description What must hold for a rollout to go on. No data means that it waits. */
+        Gate: {
+            /** @constant */
+            gate: "error_ratio";
+            /**
+             * Format: double
+             * @description From 0 to 1.
+             */
+            max: number;
+            /**
+             * Format: uint64
+             * @description Requests below which nothing is said.
+             */
+            min_requests: number;
+        } | {
+            /** @constant */
+            gate: "latency";
+            /**
+             * Format: double
+             * @description How much slower the median may be, 0.25 is a quarter.
+             */
+            tolerance: number;
+            /**
+             * Format: double
+             * @description How sure the test must be, 0.98.
+             */
+            confidence: number;
+            /**
+             * Format: uint64
+             * @description Requests on each side below which nothing is said.
+             */
+            min_requests: number;
+        };
+        /** @description How many instances of `web` there are. Without it `replicas` says so. */
+        Scale: {
+            /**
+             * Format: uint32
+             * @description Never fewer, but for `idle_after_ms`.
+             * @default 1
+             */
+            min: number;
+            /**
+             * Format: uint32
+             * @description Never more.
+             * @default 1
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description Requests in flight that one instance should have.
+             */
+            in_flight?: number | null;
+            /**
+             * @description Times with a minimum of their own.
+             * @default []
+             */
+            schedule: components["schemas"]["Window"][];
+            /**
+             * Format: uint64
+             * @description Milliseconds without a request after which none is left; the router holds the first that comes.
+             */
+            idle_after_ms?: number | null;
+        };
+        /** @description A time, again and again, with a minimum of its own. */
+        Window: {
+            /** @description When it begins: five fields of cron. */
+            cron: string;
+            /** @description When it ends. */
+            until: string;
+            /** @description The time zone by its IANA name. */
+            tz: string;
+            /**
+             * Format: uint32
+             * @description At least so many.
+             */
+            min: number;
+            /**
+             * @description Whether they are ready when it begins, not merely started.
+             * @default false
+             */
+            ready_by: boolean;
         };
         /** @description A topic that a service owns. */
         TopicSpec: {
@@ -2368,6 +2754,10 @@ export interface components {
             created: components["schemas"]["Timestamp"];
             /** @description Where it stands. */
             state: components["schemas"]["ReleaseState"];
+            /** @description A name that people gave it; a named release is never collected. */
+            name?: string | null;
+            /** @description The environment from which it was promoted. */
+            promoted_from?: components["schemas"]["Name"] | null;
             /**
              * @description Where to go from here; always holds `self`.
              * @default {}
@@ -2438,6 +2828,21 @@ export interface components {
              * @default []
              */
             steps: components["schemas"]["RolloutStep"][];
+            /** @description When the present state fails, or ends. */
+            deadline?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint32
+             * @description Which of its shares it has come to, from 0.
+             */
+            share?: number | null;
+            /**
+             * Format: uint8
+             * @description Per cent of the requests that the target takes now.
+             * @default 0
+             */
+            weight: number;
+            /** @description What the gates saw last. */
+            gates?: components["schemas"]["Evidence2"][];
             /**
              * @description Where to go from here; always holds `self`.
              * @default {}
@@ -2574,6 +2979,8 @@ export interface components {
              *     again like any that ended.
              */
             shoot?: components["schemas"]["Shot"][];
+            /** @description Packages to have unpacked although nothing runs of them yet, or any more; others may be removed. */
+            packages?: components["schemas"]["Digest"][];
         };
         /** @description One instance that should run. */
         IntendedInstance: {
@@ -2602,28 +3009,41 @@ export interface components {
             env: {
                 [key: string]: string;
             };
-            /** @description How to see that it is ready; without one it is ready once it runs. */
-            readiness?: components["schemas"]["Probe"] | null;
             /**
              * Format: uint64
-             * @description Milliseconds from SIGTERM to SIGKILL.
+             * @description Whether it runs once, to its end: it is `stopped` when that was status 0, `failed` otherwise, and not started
+             *     again. Milliseconds that it may take.
              */
-            stop_timeout_ms: number;
-        };
-        /** @description An HTTP probe: any 2xx answer within the timeout is success. */
-        Probe: {
-            /** @description The path to get. */
-            http: string;
+            once_ms?: number | null;
+            /** @description How to see that it has started; without one, readiness says so. */
+            startup?: components["schemas"]["Startup"] | null;
+            /** @description How to see that it is ready; without one it is ready once it listens, or runs. */
+            readiness?: components["schemas"]["Check"] | null;
+            /** @description How to see that it lives. */
+            liveness?: components["schemas"]["Check"] | null;
+            /** @description Requests that it gets before it is called ready. */
+            warmup?: components["schemas"]["Warmup"] | null;
             /**
-             * Format: uint64
-             * @description Milliseconds between probes.
+             * @description How it is asked to end.
+             * @default {
+             *       "signal": "TERM",
+             *       "timeout_ms": 10000
+             *     }
              */
-            every_ms: number;
+            stop: components["schemas"]["Stop"];
             /**
-             * Format: uint64
-             * @description Milliseconds that one may take.
+             * @description What it may use.
+             * @default {}
              */
-            timeout_ms: number;
+            resources: components["schemas"]["Resources"];
+            /**
+             * @description What it may reach.
+             * @default {
+             *       "read": [],
+             *       "write": []
+             *     }
+             */
+            sandbox: components["schemas"]["Sandbox"];
         };
         /** @description A process to kill. It names the process id so that a repeated order never hits the successor. */
         Shot: {
@@ -2646,6 +3066,28 @@ export interface components {
             time: components["schemas"]["Timestamp"];
             /** @description Every instance that the agent knows, also those that ended since the last report that the core took. */
             instances: components["schemas"]["InstanceReport"][];
+            /** @description Packages that are unpacked here. */
+            packages?: components["schemas"]["Digest"][];
+            /** @description Packages that could not be fetched, each with the reason. */
+            unfetched?: {
+                [key: string]: string;
+            };
+            /**
+             * @description What the node is.
+             * @default {
+             *       "host": "",
+             *       "version": "",
+             *       "cores": 0,
+             *       "memory_bytes": 0,
+             *       "cgroups": "",
+             *       "confinement": {
+             *         "isolation": "L0",
+             *         "limits": [],
+             *         "missing": []
+             *       }
+             *     }
+             */
+            facts: components["schemas"]["NodeFacts"];
         };
         /** @description One instance as its agent sees it. */
         InstanceReport: {
@@ -2668,8 +3110,102 @@ export interface components {
              * @default 0
              */
             restarts: number;
-            /** @description Why it is not ready: the exit status, the last probe result, the last lines that it wrote. */
+            /** @description Why it is not ready: the exit status, the last probe results, the last lines that it wrote. */
             reason?: string | null;
+            /** @description How its last process ended: `status 0`, `signal 9`. */
+            ended?: string | null;
+            /** @description What it says of itself (`STATUS=` of sd_notify). */
+            status?: string | null;
+            /**
+             * @description How it is confined.
+             * @default {
+             *       "isolation": "L0",
+             *       "limits": [],
+             *       "missing": []
+             *     }
+             */
+            confinement: components["schemas"]["Confinement"];
+            /**
+             * @description What it uses.
+             * @default {
+             *       "cpu_seconds": 0,
+             *       "memory_bytes": 0,
+             *       "pids": 0
+             *     }
+             */
+            usage: components["schemas"]["Usage"];
+        };
+        /** @description How an instance is confined, as far as its node could. */
+        Confinement: {
+            /** @description The level reached. */
+            isolation: components["schemas"]["Isolation"];
+            /**
+             * @description Limits in force, as words: `memory`, `pids`, `cpu`.
+             * @default []
+             */
+            limits: string[];
+            /**
+             * @description What was wished for and is not there, each with its reason: `cpu: no such controller`.
+             * @default []
+             */
+            missing: string[];
+        };
+        /** @description What an instance uses. */
+        Usage: {
+            /**
+             * Format: double
+             * @description Seconds of processor time since its start.
+             */
+            cpu_seconds: number;
+            /**
+             * Format: uint64
+             * @description Bytes of memory.
+             */
+            memory_bytes: number;
+            /**
+             * Format: uint32
+             * @description Processes and threads.
+             */
+            pids: number;
+        };
+        /** @description What a node is. */
+        NodeFacts: {
+            /**
+             * @description Its host name.
+             * @default
+             */
+            host: string;
+            /**
+             * @description The agent's version.
+             * @default
+             */
+            version: string;
+            /**
+             * Format: uint32
+             * @description Cores.
+             * @default 0
+             */
+            cores: number;
+            /**
+             * Format: uint64
+             * @description Bytes of memory.
+             * @default 0
+             */
+            memory_bytes: number;
+            /**
+             * @description `v2`, `hybrid` or `off`.
+             * @default
+             */
+            cgroups: string;
+            /**
+             * @description What instances get at most here.
+             * @default {
+             *       "isolation": "L0",
+             *       "limits": [],
+             *       "missing": []
+             *     }
+             */
+            confinement: components["schemas"]["Confinement"];
         };
         /** @description Records on their way in: posted to `/v1/records` by agents and routers. */
         RecordBatch: {
@@ -2785,6 +3321,8 @@ export interface components {
             pools: {
                 [key: string]: components["schemas"]["Pool"];
             };
+            /** @description What is held back or answered by the router itself, on people's orders; the first that matches counts. */
+            shields?: components["schemas"]["Shield"][];
         };
         /** @description Requests for a host and below a path go to a pool. */
         Route: {
@@ -2794,6 +3332,21 @@ export interface components {
             path: string;
             /** @description The name of the pool. */
             pool: string;
+            /** @description How many requests one client may make. */
+            limit?: components["schemas"]["RouteLimit"] | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds until an answer must have begun; the router's own limit when left out.
+             */
+            timeout_ms?: number | null;
+            /**
+             * @description What may be sent again.
+             * @default {
+             *       "idempotent": true,
+             *       "budget_percent": 10
+             *     }
+             */
+            retry: components["schemas"]["Retry"];
         };
         /** @description The instances that serve a service's requests in a scope. */
         Pool: {
@@ -2805,6 +3358,25 @@ export interface components {
             tenant: components["schemas"]["Name"];
             /** @description Where requests may go. */
             targets: components["schemas"]["Target"][];
+            /**
+             * @description Which requests go to another release than the one that takes the rest; the first that matches counts. Empty when
+             *     all targets share all requests.
+             */
+            shares?: components["schemas"]["Share"][];
+            /**
+             * @description How the last requests of a target that leaves end.
+             * @default {
+             *       "in_flight_ms": 30000,
+             *       "websocket_close": 1001,
+             *       "spread_ms": 10000
+             *     }
+             */
+            drain: components["schemas"]["Drain"];
+            /**
+             * Format: uint64
+             * @description Milliseconds that a request waits for a target while there is none, because the pool was scaled to zero.
+             */
+            idle_hold_ms?: number | null;
         };
         /** @description One instance that takes requests. */
         Target: {
@@ -2817,7 +3389,76 @@ export interface components {
              * @description The release's number.
              */
             release: number;
+            /** @description Its share grows, since when and for how long. */
+            slow_start?: components["schemas"]["SlowStart"] | null;
         };
+        /** @description A target's share of requests grows from little to all. */
+        SlowStart: {
+            /** @description When it became ready. */
+            since: components["schemas"]["Timestamp"];
+            /**
+             * Format: uint64
+             * @description Milliseconds.
+             */
+            for_ms: number;
+        };
+        /** @description Requests that go to one release. */
+        Share: {
+            /**
+             * Format: uint64
+             * @description The release; targets of it that are not ready leave its share to the rest.
+             */
+            release: number;
+            /**
+             * Format: uint8
+             * @description Per cent of the requests; a client stays where it was by a hash of its address, or of its cookie.
+             */
+            weight?: number | null;
+            /** @description Requests that carry all of these headers. */
+            headers?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Whether these targets take nothing else.
+             * @default false
+             */
+            only: boolean;
+        };
+        /** @description What the router does itself with requests. */
+        Shield: {
+            /** @description Unique; the same again replaces it. */
+            id: string;
+            /** @description Only this service's. */
+            service?: components["schemas"]["Name"] | null;
+            /** @description Only in this environment. */
+            environment?: components["schemas"]["Name"] | null;
+            /** @description Only this tenant's. */
+            tenant?: components["schemas"]["Name"] | null;
+            /** @description Only at and below this path. */
+            path?: string | null;
+            /** @description Since when. */
+            since: components["schemas"]["Timestamp"];
+            /** @description Who ordered it. */
+            by: string;
+        } & ({
+            /** @constant */
+            does: "hold";
+            /**
+             * Format: uint64
+             * @description Milliseconds.
+             */
+            max_ms: number;
+        } | {
+            /** @constant */
+            does: "maintenance";
+            /** @description What people read. */
+            message: string;
+            /**
+             * Format: uint32
+             * @description Seconds.
+             */
+            retry_after: number;
+        });
         /**
          * @description What a router did since its last report: posted to `/v1/routers/{router}/report` each second, and at once when a
          *     generation was taken in.
@@ -2840,6 +3481,20 @@ export interface components {
              * @default 0
              */
             records_dropped: number;
+            /** @description Instances that get no requests for a while, because they failed. */
+            ejected?: components["schemas"]["Ejection"][];
+            /** @description Requests refused in the time counted here, by pool and reason. */
+            limited?: components["schemas"]["Limited"][];
+            /**
+             * Format: uint64
+             * @description Connections of clients that are open.
+             * @default 0
+             */
+            connections: number;
+            /** @description Requests that wait, by pool. */
+            held?: {
+                [key: string]: number;
+            };
         };
         /** @description One instance's requests in the time of a report. */
         InstanceTraffic: {
@@ -2879,6 +3534,12 @@ export interface components {
             held: number;
             /** @description Seconds from the first byte in to the last byte out. */
             latency: components["schemas"]["Histogram"];
+            /**
+             * Format: uint64
+             * @description Requests that were sent again elsewhere because this instance did not answer.
+             * @default 0
+             */
+            retried: number;
         };
         /**
          * @description Counts of values by exponential bucket, with their sum, least and greatest. Values are whole-process constant in
@@ -2909,6 +3570,27 @@ export interface components {
             buckets: {
                 [key: string]: number;
             };
+        };
+        /** @description An instance that gets no requests for a while. */
+        Ejection: {
+            /** @description The instance. */
+            instance: string;
+            /** @description Why. */
+            reason: string;
+            /** @description Until when. */
+            until: components["schemas"]["Timestamp"];
+        };
+        /** @description Requests that were refused for a reason. */
+        Limited: {
+            /** @description The pool; none when the request did not come that far. */
+            pool?: string | null;
+            /** @description `rate`, `connections`, `header`, `body`, `slow`, `hold`, `maintenance`. */
+            reason: string;
+            /**
+             * Format: uint64
+             * @description How many.
+             */
+            requests: number;
         };
         /** @description One page of a list. */
         TopicPage: {

@@ -64,13 +64,5 @@ impl Board {
 }
 
 fn fresh(id: &str) -> InstanceReport {
-    InstanceReport {
-        id: id.to_owned(),
-        state: InstanceState::Starting,
-        address: None,
-        pid: None,
-        started: None,
-        restarts: 0,
-        reason: None,
-    }
+    InstanceReport { id: id.to_owned(), ..InstanceReport::default() }
 }

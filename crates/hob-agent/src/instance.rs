@@ -227,7 +227,7 @@ impl Instance {
     async fn stop_process(&mut self, process: &mut Process) -> std::io::Result<ExitStatus> {
         self.shared.board.update(&self.spec.id, |report| report.state = InstanceState::Draining);
         process::signal(process.pid, Signal::TERM);
-        let deadline = tokio::time::sleep(Duration::from_millis(self.spec.stop_timeout_ms));
+        let deadline = tokio::time::sleep(Duration::from_millis(self.spec.stop.timeout_ms));
         let mut deadline = std::pin::pin!(deadline);
         loop {
             tokio::select! {
@@ -245,7 +245,7 @@ impl Instance {
 /// Waits, then probes; for ever when there is nothing to probe.
 async fn next_probe(
     client: &reqwest::Client,
-    probe: Option<(&hob_wire::Probe, String)>,
+    probe: Option<(&hob_wire::Check, String)>,
     pause: Duration,
 ) -> Result<(), String> {
     let Some((probe, address)) = probe else { return std::future::pending().await };

@@ -206,7 +206,7 @@ async fn last_report(client: &Client, shared: &Shared, revision: &AtomicU64) {
 async fn send_report(client: &Client, shared: &Shared, revision: &AtomicU64) -> Result<(), String> {
     let revision = revision.load(Ordering::Acquire);
     let instances = shared.board.all();
-    let report = NodeReport { revision, time: shared.config.clock.now(), instances };
+    let report = NodeReport { revision, time: shared.config.clock.now(), instances, ..NodeReport::default() };
     client.post_to_node("report", &report).await.map_err(|error| error.to_string())?;
     shared.board.forget_stopped(&report.instances);
     Ok(())

@@ -33,6 +33,7 @@ pub(crate) fn plan(intended: &[IntendedInstance], running: &BTreeMap<&str, &Inte
 mod tests {
     use super::*;
     use hob_core::Digest;
+    use hob_wire::{Resources, Sandbox, Stop};
 
     fn instance(id: &str, release: u64) -> IntendedInstance {
         IntendedInstance {
@@ -45,8 +46,14 @@ mod tests {
             run: Vec::new(),
             listens: true,
             env: BTreeMap::new(),
+            once_ms: None,
+            startup: None,
             readiness: None,
-            stop_timeout_ms: 0,
+            liveness: None,
+            warmup: None,
+            stop: Stop { timeout_ms: 0, ..Stop::default() },
+            resources: Resources::default(),
+            sandbox: Sandbox::default(),
         }
     }
 

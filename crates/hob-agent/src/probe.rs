@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use hob_wire::Probe;
+use hob_wire::Check;
 
 /// While an instance is not ready it is asked at least this often, so that it is used as soon as it can be.
 const EAGER: Duration = Duration::from_millis(100);
 
 /// The wait before the next probe.
-pub(crate) fn pause(probe: &Probe, is_ready: bool) -> Duration {
+pub(crate) fn pause(probe: &Check, is_ready: bool) -> Duration {
     let every = Duration::from_millis(probe.every_ms);
     if is_ready { every } else { every.min(EAGER) }
 }
 
 /// Asks once. Any 2xx answer within the timeout is success; else the reason in a few words.
-pub(crate) async fn ask(client: &reqwest::Client, address: &str, probe: &Probe) -> Result<(), String> {
-    let url = format!("http://{address}{}", probe.http);
+pub(crate) async fn ask(client: &reqwest::Client, address: &str, probe: &Check) -> Result<(), String> {
+    let path = probe.http.as_deref().unwrap_or("/");
+    let url = format!("http://{address}{path}");
     let timeout = Duration::from_millis(probe.timeout_ms);
-    let what = format!("GET {}", probe.http);
+    let what = format!("GET {path}");
     match client.get(url).timeout(timeout).send().await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => Err(format!("{what} answered {}", answer.status())),

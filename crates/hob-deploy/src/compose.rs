@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use hob_core::{Name, Scope, Timestamp};
-use hob_wire::{InstanceState, IntendedInstance, Platform, Pool, Probe, Process, Route, Target};
+use hob_wire::{InstanceState, IntendedInstance, Platform, Pool, Process, Route, Target};
 
 use crate::model::{Member, ReleaseRow, Set, State, WEB};
 use crate::nodes::Nodes;
 use crate::rows::Rows;
 use crate::tokens::Tokens;
 use crate::{Config, ServiceScope, environment};
-
-/// Milliseconds from SIGTERM to SIGKILL.
-const STOP_TIMEOUT_MS: u64 = 10_000;
 
 /// The name of a service's pool in a scope.
 pub(crate) fn pool_name(home: &ServiceScope) -> String {
@@ -73,12 +70,14 @@ fn instance(
         run: process.run.clone(),
         listens: process.listens,
         env,
-        readiness: readiness.map(|probe| Probe {
-            http: probe.http.clone(),
-            every_ms: probe.every_ms,
-            timeout_ms: probe.timeout_ms,
-        }),
-        stop_timeout_ms: STOP_TIMEOUT_MS,
+        once_ms: None,
+        startup: release.descriptor.health.startup.clone(),
+        readiness: readiness.cloned(),
+        liveness: release.descriptor.health.liveness.clone(),
+        warmup: release.descriptor.warmup.clone().filter(|_| process.listens),
+        stop: process.stop,
+        resources: process.resources,
+        sandbox: release.descriptor.sandbox.clone(),
     }
 }
 
@@ -97,7 +96,14 @@ pub(crate) fn routing(rows: &Rows, nodes: &Nodes, now: Timestamp) -> (Vec<Route>
         let pool = pool_name(home);
         for spec in &release.descriptor.routes {
             let host = spec.host.as_deref().map(|host| home.scope.fill(host));
-            let route = Route { host, path: spec.path.clone(), pool: pool.clone() };
+            let route = Route {
+                host,
+                path: spec.path.clone(),
+                pool: pool.clone(),
+                limit: spec.limit,
+                timeout_ms: spec.timeout_ms,
+                retry: spec.retry,
+            };
             // Equal routes are refused when they are declared; what is equal only after its scope was filled in
             // belongs to the default scope, then to the first.
             let is_taken = routes.iter().any(|other| other.host == route.host && other.path == route.path);
@@ -106,7 +112,17 @@ pub(crate) fn routing(rows: &Rows, nodes: &Nodes, now: Timestamp) -> (Vec<Route>
             }
         }
         let targets = targets(state, nodes, now);
-        pools.insert(pool, Pool { service: home.service.clone(), scope: home.scope.clone(), targets });
+        pools.insert(
+            pool,
+            Pool {
+                service: home.service.clone(),
+                scope: home.scope.clone(),
+                targets,
+                shares: Vec::new(),
+                drain: release.descriptor.drain,
+                idle_hold_ms: None,
+            },
+        );
     }
     (routes, pools)
 }
@@ -125,7 +141,7 @@ fn targets(state: &State, nodes: &Nodes, now: Timestamp) -> Vec<Target> {
     let target = |member: &Member| -> Option<Target> {
         let report = nodes.instance(member.node.as_ref()?, &member.id, now)?;
         let address = report.address.clone().filter(|_| report.state == InstanceState::Ready)?;
-        Some(Target { instance: member.id.clone(), address, release })
+        Some(Target { instance: member.id.clone(), address, release, slow_start: None })
     };
     let stays =
         |member: &&Member| member.process.as_str() == WEB && member.leaving.is_none() && !member.stopped;

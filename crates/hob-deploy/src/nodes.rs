@@ -65,7 +65,7 @@ impl Nodes {
                 node.excluded_since.remove(&instance.id);
             }
             let shoot = node.intended.shoot.clone();
-            node.intended = Arc::new(Intended { revision, instances: wanted, shoot });
+            node.intended = Arc::new(Intended { revision, instances: wanted, shoot, packages: Vec::new() });
         }
     }
 

@@ -77,7 +77,7 @@ impl Routers {
         for id in instances(&pools) {
             self.absent_since.remove(id);
         }
-        self.snapshot = Arc::new(RoutingSnapshot { generation, routes, pools });
+        self.snapshot = Arc::new(RoutingSnapshot { generation, routes, pools, shields: Vec::new() });
         true
     }
 
@@ -132,13 +132,14 @@ mod tests {
     }
 
     fn pools(instances: &[&str]) -> BTreeMap<String, Pool> {
-        let target =
-            |id: &&str| Target { instance: (*id).to_owned(), address: "127.0.0.1:1".into(), release: 1 };
-        let pool = Pool {
-            service: "orders".parse().unwrap(),
-            scope: "qa/uk".parse().unwrap(),
-            targets: instances.iter().map(target).collect(),
+        let target = |id: &&str| Target {
+            instance: (*id).to_owned(),
+            address: "127.0.0.1:1".into(),
+            release: 1,
+            slow_start: None,
         };
+        let targets = instances.iter().map(target).collect();
+        let pool = Pool::new("orders".parse().unwrap(), "qa/uk".parse().unwrap(), targets);
         BTreeMap::from([("orders.qa.uk".to_owned(), pool)])
     }
 

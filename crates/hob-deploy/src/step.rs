@@ -112,6 +112,10 @@ fn begin(state: &mut State, begin: Begin, plan: Plan, rollback: bool, timings: &
         ready: 0,
         wanted,
         steps: vec![RolloutStep { state: RolloutState::Starting, at: now }],
+        deadline: Some(deadline),
+        share: None,
+        weight: 0,
+        gates: Vec::new(),
     });
     let surplus = state.rollouts.len().saturating_sub(ROLLOUTS_MAX);
     state.rollouts.drain(..surplus);

@@ -78,6 +78,8 @@ impl View {
             git: row.git.clone(),
             created: row.created,
             state: marks.and_then(|marks| marks.get(&row.number)).copied().unwrap_or(ReleaseState::Pending),
+            name: None,
+            promoted_from: None,
         };
         rows.map(release).collect()
     }

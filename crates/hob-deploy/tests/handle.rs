@@ -120,13 +120,12 @@ async fn agent(deploy: Deploy) {
                 state: if is_broken { InstanceState::Failed } else { InstanceState::Ready },
                 address: instance.listens.then(|| format!("127.0.0.1:{}", 40_000 + index)),
                 pid: Some(u32::try_from(index).unwrap() + 1),
-                started: None,
-                restarts: 0,
                 reason: is_broken.then(|| "ended with status 3".to_owned()),
+                ..InstanceReport::default()
             }
         };
         let instances = now.instances.iter().enumerate().map(report).collect();
-        let report = NodeReport { revision: now.revision, time: Timestamp::EPOCH, instances };
+        let report = NodeReport { revision: now.revision, instances, ..NodeReport::default() };
         if deploy.node_report(&node, report).await.is_err() {
             return;
         }

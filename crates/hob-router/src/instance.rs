@@ -142,6 +142,7 @@ impl Instance {
             in_flight: self.in_flight.load(Ordering::SeqCst),
             held: 0,
             latency: tally.latency,
+            retried: 0,
         }
     }
 }

@@ -93,6 +93,7 @@ impl Lobby {
             in_flight: 0,
             held,
             latency,
+            retried: 0,
         })
     }
 }

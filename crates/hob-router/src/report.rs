@@ -52,6 +52,10 @@ pub(crate) async fn report(
             to: gateway.clock.now(),
             instances: unsent.values().cloned().collect(),
             records_dropped: records_dropped - records_told,
+            ejected: Vec::new(),
+            limited: Vec::new(),
+            connections: 0,
+            held: BTreeMap::new(),
         };
         match core.post(&path, &report).await {
             Ok(()) => {

@@ -80,7 +80,12 @@ mod tests {
     use super::*;
 
     fn route(host: Option<&str>, path: &str) -> Route {
-        Route { host: host.map(str::to_owned), path: path.to_owned(), pool: String::new() }
+        Route {
+            host: host.map(str::to_owned),
+            path: path.to_owned(),
+            pool: String::new(),
+            ..Default::default()
+        }
     }
 
     fn compile(routes: &[Route]) -> Routes<usize> {

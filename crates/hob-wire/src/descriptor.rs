@@ -9,7 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::TopicTerms;
 
 mod read;
+mod terms;
 mod topic;
+
+pub use terms::{
+    Check, Drain, Gate, Health, Isolation, ReleaseTerms, Resources, Retry, RouteLimit, Sandbox, Scale,
+    Startup, StepTerms, Stop, StopSignal, Warmup, When, Window,
+};
 
 /// What a service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,9 +61,24 @@ pub struct Service {
     /// How to see how it is.
     #[serde(default)]
     pub health: Health,
+    /// What its instances may reach.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sandbox: Sandbox,
+    /// What `web` instances get before customers' requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+    /// How the last requests of an instance end.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drain: Drain,
     /// Which requests it takes; they go to the process `web`.
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+    /// How a release takes over.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub release: ReleaseTerms,
+    /// How many instances of `web` there are; `replicas` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
     /// What it publishes.
     #[serde(default)]
     pub topics: Vec<TopicSpec>,
@@ -81,35 +102,37 @@ pub struct Process {
     pub replicas: u32,
     /// How it goes from one release to the next.
     pub strategy: Strategy,
-}
-
-/// How to see how a service is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Health {
-    /// Whether an instance may take requests.
+    /// When it runs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// Milliseconds that a process that runs once may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness: Option<Readiness>,
-}
-
-/// A readiness probe of listening processes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Readiness {
-    /// The path to get; any 2xx answer is success.
-    pub http: String,
-    /// Milliseconds between probes.
-    pub every_ms: u64,
-    /// Milliseconds that one may take.
-    pub timeout_ms: u64,
+    pub timeout_ms: Option<u64>,
+    /// What one instance may use.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resources: Resources,
+    /// How it is asked to end.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stop: Stop,
 }
 
 /// Requests that a service takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteSpec {
     /// The host, which may contain `${environment}` and `${tenant}`; any host when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The path and everything below it.
     pub path: String,
+    /// How many requests one client may make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<RouteLimit>,
+    /// Milliseconds until an answer must have begun; the router's own limit when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// What may be sent again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: Retry,
 }
 
 /// A topic that a service owns.
@@ -120,4 +143,9 @@ pub struct TopicSpec {
     /// On what terms its events are taken and kept.
     #[serde(flatten)]
     pub terms: TopicTerms,
+}
+
+/// Whether a value says nothing that leaving it out would not.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

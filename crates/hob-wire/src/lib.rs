@@ -38,7 +38,9 @@ pub use board::{
 pub use cloudevents::{Extension, base64_text};
 pub use declarations::{Change, Declarations, FileText};
 pub use descriptor::{
-    Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,
+    Check, Drain, Gate, Health, Isolation, Kind, PackageSpec, Process, ReleaseTerms, Resources, Retry,
+    RouteLimit, RouteSpec, Sandbox, Scale, Service, Startup, StepTerms, Stop, StopSignal, Strategy,
+    TopicSpec, Warmup, When, Window,
 };
 pub use entity::Entity;
 pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
@@ -48,7 +50,10 @@ pub use incoming::{EventFlaw, Incoming, Payload, Unread};
 pub use instance::{Instance, InstanceState};
 pub use issue::{Evidence, Issue, IssueState, Transition};
 pub use live::{FromClient, ToClient};
-pub use node::{InstanceReport, Intended, IntendedInstance, NodeReport, Probe, Shot};
+pub use node::{
+    Confinement, InstanceReport, Intended, IntendedInstance, JoinAnswer, JoinRequest, NodeFacts, NodeReport,
+    Shot, Usage,
+};
 pub use observation::{Condition, Observation};
 pub use package::{
     Manifest, PACKAGE_FILES_MAX, PACKAGE_LINK_BYTES_MAX, PACKAGE_MANIFEST_BYTES_MAX, PACKAGE_PATH_BYTES_MAX,
@@ -57,8 +62,13 @@ pub use package::{
 pub use platform::Platform;
 pub use problem::{ErrorItem, Problem};
 pub use record::{Level, Record, RecordBatch, RecordIn, RecordSource};
-pub use release::{Release, ReleaseState, Rollout, RolloutState, RolloutStep};
-pub use routing::{InstanceTraffic, Pool, Route, RouterReport, RoutingSnapshot, Target};
+pub use release::{
+    Evidence as GateEvidence, Release, ReleaseState, Rollout, RolloutState, RolloutStep, Verdict,
+};
+pub use routing::{
+    Ejection, InstanceTraffic, Limited, Pool, Route, RouterReport, RoutingSnapshot, Share, Shield,
+    ShieldKind, SlowStart, Target,
+};
 pub use sample::{Datagram, Point, SampleBatch, Series};
 pub use subscription::{
     Ack, Batch, BreakerState, Collapse, CursorAt, DeadLetter, DeadLetterChoice, DeliveryError, DeliveryOrder,

@@ -42,16 +42,36 @@ pub struct Release {
     pub created: Timestamp,
     /// Where it stands.
     pub state: ReleaseState,
+    /// A name that people gave it; a named release is never collected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The environment from which it was promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_from: Option<Name>,
 }
 
 /// Where a rollout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutState {
-    /// Instances of the target release start and become ready.
+    /// An older rollout of the same service has not ended, or another tenant goes first.
+    Queued,
+    /// Every node fetches the package; nothing else has changed.
+    Prefetching,
+    /// The processes that run once do.
+    PreRelease,
+    /// Instances of the target release start, are warmed and become ready.
     Starting,
     /// The routers are told; each acknowledges.
     Routing,
+    /// The target takes a share of the requests, and its gates are held.
+    Stepping,
+    /// No data, or somebody asked for it: it waits with the share that it has.
+    Holding,
+    /// The target takes all requests, and its gates are still held.
+    Baking,
+    /// The requests go back to the release before.
+    Reverting,
     /// The old instances end their last requests.
     Draining,
     /// The target release takes the requests.
@@ -63,7 +83,7 @@ pub enum RolloutState {
 }
 
 /// The state machine that moves traffic from one release to the next, or back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rollout {
     /// Unique.
     pub id: String,
@@ -100,6 +120,49 @@ pub struct Rollout {
     /// The states so far.
     #[serde(default)]
     pub steps: Vec<RolloutStep>,
+    /// When the present state fails, or ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Which of its shares it has come to, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u32>,
+    /// Per cent of the requests that the target takes now.
+    #[serde(default)]
+    pub weight: u8,
+    /// What the gates saw last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Evidence>,
+}
+
+/// What a gate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Go on.
+    Pass,
+    /// Go back.
+    Fail,
+    /// Too little was seen: wait.
+    NoData,
+}
+
+/// What a gate saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// `error_ratio` or `latency`.
+    pub gate: String,
+    /// What it says.
+    pub verdict: Verdict,
+    /// In words, with the figures: `0.2 % of 1,200 requests failed; at most 1 %`.
+    pub why: String,
+    /// Requests to the new release that it rests on.
+    pub requests: u64,
+    /// Its figure of the new release: a share, or milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<f64>,
+    /// The same of the release before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<f64>,
 }
 
 /// A state that a rollout came to.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hob_agent::Config;
 use hob_core::{Clock, Secret};
-use hob_wire::{InstanceState, IntendedInstance, Probe, Shot};
+use hob_wire::{Check, InstanceState, IntendedInstance, Resources, Sandbox, Shot, Stop};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -96,8 +96,14 @@ fn instance(core: &FakeCore, id: &str, script: &str) -> IntendedInstance {
         run: vec!["bin/run".to_owned(), "argument".to_owned()],
         listens: false,
         env: BTreeMap::from([("CURRENCY".to_owned(), "GBP".to_owned())]),
+        once_ms: None,
+        startup: None,
         readiness: None,
-        stop_timeout_ms: 5000,
+        liveness: None,
+        warmup: None,
+        stop: Stop { timeout_ms: 5000, ..Stop::default() },
+        resources: Resources::default(),
+        sandbox: Sandbox::default(),
     }
 }
 
@@ -172,7 +178,14 @@ pub(crate) fn readiness() {
         let bench = Bench::start().await;
         bench.run("orders-web-1", "", |instance| {
             instance.listens = true;
-            instance.readiness = Some(Probe { http: "/health".into(), every_ms: 50, timeout_ms: 1000 });
+            instance.readiness = Some(Check {
+                http: Some("/health".into()),
+                host: None,
+                every_ms: 50,
+                timeout_ms: 1000,
+                fall: 3,
+                rise: 1,
+            });
             instance.run = ["perl", "-e", SERVER].map(str::to_owned).to_vec();
         });
         let is_refused =
@@ -222,7 +235,7 @@ pub(crate) fn stops() {
         let bench = Bench::start().await;
         let script =
             "trap '' TERM\nsleep 1000 &\necho \"child $!\"\necho up\nwhile true; do sleep 1000; done";
-        bench.run("orders-web-1", script, |instance| instance.stop_timeout_ms = 300);
+        bench.run("orders-web-1", script, |instance| instance.stop.timeout_ms = 300);
         let child = pid_in(&bench.core.wait_line("child ").await);
         let ready =
             bench.core.wait_instance("orders-web-1", "ready", |r| r.state == InstanceState::Ready).await;

@@ -274,12 +274,10 @@ impl Simulation {
             },
             address: Some("127.0.0.1:1".to_owned()),
             pid: Some(1),
-            started: None,
-            restarts: 0,
-            reason: None,
+            ..InstanceReport::default()
         };
         let instances = self.running.iter().map(report).collect();
-        let report = NodeReport { revision: self.revision, time: Timestamp::EPOCH, instances };
+        let report = NodeReport { revision: self.revision, instances, ..NodeReport::default() };
         let now = self.now();
         self.world.nodes.report(&node, report, now);
     }

@@ -10,15 +10,18 @@ fn snapshot(generation: u64, instances: &[u64]) -> RoutingSnapshot {
         instance: format!("i{number}"),
         address: format!("127.0.0.1:{}", 1000 + number % 60_000),
         release: 1,
+        ..Target::default()
     };
-    let pool = PoolSpec {
-        service: "orders".parse().unwrap(),
-        scope: "qa/uk".parse().unwrap(),
-        targets: instances.iter().map(target).collect(),
-    };
+    let targets = instances.iter().map(target).collect();
+    let pool = PoolSpec::new("orders".parse().unwrap(), "qa/uk".parse().unwrap(), targets);
     RoutingSnapshot {
         generation,
-        routes: vec![hob_wire::Route { host: None, path: "/".to_owned(), pool: "orders".to_owned() }],
+        routes: vec![hob_wire::Route {
+            host: None,
+            path: "/".to_owned(),
+            pool: "orders".to_owned(),
+            ..Default::default()
+        }],
         pools: [("orders".to_owned(), pool)].into(),
     }
 }

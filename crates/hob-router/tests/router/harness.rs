@@ -281,7 +281,8 @@ impl Drop for World {
 
 /// A snapshot in which all instances serve `/` as the service `orders`; instance `i<port>` listens on its port.
 pub(crate) fn snapshot(generation: u64, instances: &[SocketAddr]) -> RoutingSnapshot {
-    let route = Route { host: None, path: "/".to_owned(), pool: "orders.qa.uk".to_owned() };
+    let route =
+        Route { host: None, path: "/".to_owned(), pool: "orders.qa.uk".to_owned(), ..Default::default() };
     RoutingSnapshot {
         generation,
         routes: vec![route],
@@ -290,13 +291,13 @@ pub(crate) fn snapshot(generation: u64, instances: &[SocketAddr]) -> RoutingSnap
 }
 
 pub(crate) fn pool(instances: &[SocketAddr]) -> Pool {
-    let target =
-        |address: &SocketAddr| Target { instance: name(*address), address: address.to_string(), release: 1 };
-    Pool {
-        service: "orders".parse().unwrap(),
-        scope: "qa/uk".parse().unwrap(),
-        targets: instances.iter().map(target).collect(),
-    }
+    let target = |address: &SocketAddr| Target {
+        instance: name(*address),
+        address: address.to_string(),
+        release: 1,
+        ..Target::default()
+    };
+    Pool::new("orders".parse().unwrap(), "qa/uk".parse().unwrap(), instances.iter().map(target).collect())
 }
 
 pub(crate) fn name(address: SocketAddr) -> String {

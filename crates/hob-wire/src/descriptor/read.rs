@@ -7,7 +7,8 @@ use hob_core::{Name, format_duration};
 use crate::Flaw;
 use crate::descriptor::topic::topic;
 use crate::descriptor::{
-    Health, Kind, PackageSpec, Process, Readiness, RouteSpec, Service, Strategy, TopicSpec,
+    Check, Drain, Health, Kind, PackageSpec, Process, ReleaseTerms, Resources, Retry, RouteSpec, Sandbox,
+    Service, Stop, Strategy, TopicSpec, When,
 };
 use crate::yaml::{Flaws, Node, Reader, parse_documents};
 
@@ -99,7 +100,12 @@ fn service(node: &Node, flaws: &mut Flaws) -> Option<Service> {
         processes: processes?,
         env,
         health,
+        sandbox: Sandbox::default(),
+        warmup: None,
+        drain: Drain::default(),
         routes,
+        release: ReleaseTerms::default(),
+        scale: None,
         topics,
     })
 }
@@ -158,7 +164,16 @@ fn process(node: &Node, flaws: &mut Flaws) -> Option<Process> {
     }
     map.finish(flaws);
     let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
-    Some(Process { run, listens, replicas, strategy })
+    Some(Process {
+        run,
+        listens,
+        replicas,
+        strategy,
+        when: When::Always,
+        timeout_ms: None,
+        resources: Resources::default(),
+        stop: Stop::default(),
+    })
 }
 
 fn environment(node: &Node, flaws: &mut Flaws) -> BTreeMap<String, String> {
@@ -187,16 +202,23 @@ fn health(node: &Node, flaws: &mut Flaws) -> Health {
     map.later(LATER_HEALTH);
     let readiness = map.take("readiness").and_then(|n| readiness(n, flaws));
     map.finish(flaws);
-    Health { readiness }
+    Health { readiness, ..Health::default() }
 }
 
-fn readiness(node: &Node, flaws: &mut Flaws) -> Option<Readiness> {
+fn readiness(node: &Node, flaws: &mut Flaws) -> Option<Check> {
     let mut map = Reader::map(node, flaws)?;
     let http = map.need("http", flaws).and_then(|n| path(n, flaws));
     let every_ms = map.take("every").map_or(Some(PROBE_EVERY_MS), |n| probe_millis(n, flaws));
     let timeout_ms = map.take("timeout").map_or(Some(PROBE_TIMEOUT_MS), |n| probe_millis(n, flaws));
     map.finish(flaws);
-    Some(Readiness { http: http?, every_ms: every_ms?, timeout_ms: timeout_ms? })
+    Some(Check {
+        http: Some(http?),
+        host: None,
+        every_ms: every_ms?,
+        timeout_ms: timeout_ms?,
+        fall: 3,
+        rise: 1,
+    })
 }
 
 fn probe_millis(node: &Node, flaws: &mut Flaws) -> Option<u64> {
@@ -235,7 +257,7 @@ fn route(node: &Node, flaws: &mut Flaws) -> Option<RouteSpec> {
     map.finish(flaws);
     let path = path?;
     let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
-    Some(RouteSpec { host, path })
+    Some(RouteSpec { host, path, limit: None, timeout_ms: None, retry: Retry::default() })
 }
 
 #[cfg(test)]
@@ -295,7 +317,9 @@ topics: [{name: orders, kind: notify}]
             "readiness": {
               "http": "/health/ready",
               "every_ms": 500,
-              "timeout_ms": 1000
+              "timeout_ms": 1000,
+              "fall": 3,
+              "rise": 1
             }
           },
           "routes": [

@@ -125,6 +125,13 @@ pub(crate) async fn follow(
 fn stage(rollout: &Rollout) -> (u64, String) {
     let waits = rollout.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     match rollout.state {
+        RolloutState::Queued
+        | RolloutState::Prefetching
+        | RolloutState::PreRelease
+        | RolloutState::Holding
+        | RolloutState::Reverting => (0, format!("{}{waits}", words_of(rollout.state))),
+        RolloutState::Stepping => (1, format!("{} % of the requests{waits}", rollout.weight)),
+        RolloutState::Baking => (2, format!("baking{waits}")),
         RolloutState::Starting => {
             (0, format!("starting, {} of {} ready{waits}", rollout.ready, rollout.wanted))
         }
@@ -137,7 +144,14 @@ fn stage(rollout: &Rollout) -> (u64, String) {
 
 fn words_of(state: RolloutState) -> &'static str {
     match state {
+        RolloutState::Queued => "queued",
+        RolloutState::Prefetching => "prefetching",
+        RolloutState::PreRelease => "pre-release",
         RolloutState::Starting => "starting",
+        RolloutState::Stepping => "stepping",
+        RolloutState::Holding => "holding",
+        RolloutState::Baking => "baking",
+        RolloutState::Reverting => "reverting",
         RolloutState::Routing => "routing",
         RolloutState::Draining => "draining",
         RolloutState::Complete => "complete",
