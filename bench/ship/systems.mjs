@@ -46,7 +46,7 @@ function get(port, target, headers) {
 /** Hob with one service, deployed by its own command line. */
 export class Hob {
   name = 'hob';
-  constructor({ binary, service, folder, instances = 2, offset = 20_000 + Math.floor(Math.random() * 20_000), terms = {} }) {
+  constructor({ binary, service, folder, instances = 2, offset = 2000 + Math.floor(Math.random() * 20_000), terms = {} }) {
     Object.assign(this, { binary, service, folder, instances, offset, terms });
     this.port = 8080 + offset;
   }
