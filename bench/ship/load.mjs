@@ -9,10 +9,10 @@ import { performance } from 'node:perf_hooks';
 /** Milliseconds after which a request counts as failed. */
 const TIMEOUT_MS = 30_000;
 
-/** Sends `rate` requests a second to `origin`, some of them slow, beside so many websockets. */
+/** Sends `rate` requests a second to `origin`, some of them slow, from `addresses` in turn, beside so many websockets. */
 export class Load {
-  constructor(origin, { rate = 500, slowShare = 0.05, fastMs = 50, slowMs = 2000, websockets = 20, headers = {} } = {}) {
-    Object.assign(this, { origin: new URL(origin), rate, slowShare, fastMs, slowMs, headers });
+  constructor(origin, { rate = 500, slowShare = 0.05, fastMs = 50, slowMs = 2000, websockets = 20, headers = {}, addresses = [] } = {}) {
+    Object.assign(this, { origin: new URL(origin), rate, slowShare, fastMs, slowMs, headers, addresses });
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 1000 });
     this.samples = [];
     this.sockets = { open: 0, wanted: websockets, closedCleanly: 0, broken: 0, refused: 0 };
@@ -47,7 +47,8 @@ export class Load {
       this.pending -= 1;
       this.samples.push({ due: due - this.begun, ms: performance.now() - due, isSlow, failure, release });
     };
-    const options = { host: this.origin.hostname, port: this.origin.port, path, agent: this.agent, headers: this.headers };
+    const localAddress = this.addresses[number % (this.addresses.length || 1)];
+    const options = { host: this.origin.hostname, port: this.origin.port, path, agent: this.agent, headers: this.headers, localAddress };
     const request = http.get(options, (answer) => {
       answer.on('data', () => {});
       answer.on('end', () => end(answer.statusCode === 200 ? null : `status ${answer.statusCode}`, answer.headers['x-release']));
