@@ -104,8 +104,7 @@ mod tests {
 
     #[test]
     fn repeats_are_bounded_by_requests() {
-        let pool =
-            Pool { service: "orders".parse().unwrap(), scope: "qa/uk".parse().unwrap(), targets: Vec::new() };
+        let pool = Pool::new("orders".parse().unwrap(), "qa/uk".parse().unwrap(), Vec::new());
         let lobby = Lobby::new("orders", &pool);
         assert_eq!((0..10_000).filter(|_| lobby.spend()).count(), 500);
         (0..100).for_each(|_| lobby.earn());

@@ -23,6 +23,7 @@ fn snapshot(generation: u64, instances: &[u64]) -> RoutingSnapshot {
             ..Default::default()
         }],
         pools: [("orders".to_owned(), pool)].into(),
+        ..RoutingSnapshot::default()
     }
 }
 

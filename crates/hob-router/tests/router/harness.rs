@@ -287,6 +287,7 @@ pub(crate) fn snapshot(generation: u64, instances: &[SocketAddr]) -> RoutingSnap
         generation,
         routes: vec![route],
         pools: [("orders.qa.uk".to_owned(), pool(instances))].into(),
+        ..RoutingSnapshot::default()
     }
 }
 

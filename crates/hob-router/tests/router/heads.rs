@@ -82,6 +82,7 @@ async fn requests_go_by_host_and_path_and_an_unknown_way_is_a_problem() {
         host: host.map(str::to_owned),
         path: path.to_owned(),
         pool: "two".to_owned(),
+        ..Route::default()
     };
     spec.routes.extend([route(Some("two.example"), "/orders"), route(None, "/orders/late")]);
     let core = Core::start(spec).await;
