@@ -113,6 +113,7 @@ mod tests {
             in_flight,
             held: 0,
             latency: Default::default(),
+            retried: 0,
         };
         let mut unsent = BTreeMap::new();
         merge(&mut unsent, vec![traffic(5, 2)]);
