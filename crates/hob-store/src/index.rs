@@ -39,6 +39,8 @@ use write::RunWriter;
 const RUNS_MAX: usize = 32;
 /// The ending of a run's file.
 const RUN_SUFFIX: &str = "run";
+/// Stands beside the runs once one of them was found damaged.
+const DOUBT_FILE: &str = "damaged";
 
 /// A key and its value.
 pub type IndexEntry = (Vec<u8>, Vec<u8>);
@@ -102,10 +104,13 @@ impl Index {
             Ok(state) => state,
             Err(error) => {
                 tracing::warn!(%error, "the index is damaged and is made anew from the log");
+                // Before the runs that it names, and before the doubt about them.
+                remove(&directory.join(manifest::FILE)).map_err(failed)?;
                 State::default()
             }
         };
         sweep(directory, &state).map_err(failed)?;
+        remove(&directory.join(DOUBT_FILE)).map_err(failed)?;
         let (wake, woken) = sync_channel(1);
         let (merge, is_over) = (Mutex::default(), AtomicBool::new(false));
         let state = Mutex::new(state);
@@ -139,6 +144,10 @@ impl Index {
         family: &str,
         keys: &[K],
     ) -> Result<Vec<Option<Vec<u8>>>, IndexError> {
+        self.look_up(family, keys).inspect_err(|error| self.shared.doubt(error))
+    }
+
+    fn look_up<K: AsRef<[u8]>>(&self, family: &str, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>, IndexError> {
         let mut values: Vec<Option<Vec<u8>>> = vec![None; keys.len()];
         let families = Arc::clone(&self.shared.state().families);
         let Some(runs) = families.get(family) else { return Ok(values) };
@@ -162,6 +171,16 @@ impl Index {
     /// Entries of a family in order, from the first whose key is `from` or greater, as long as keys begin with
     /// `prefix`. Reads files.
     pub fn scan(
+        &self,
+        family: &str,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<IndexEntry>, IndexError> {
+        self.walk(family, prefix, from, limit).inspect_err(|error| self.shared.doubt(error))
+    }
+
+    fn walk(
         &self,
         family: &str,
         prefix: &[u8],
@@ -226,6 +245,17 @@ impl Drop for Index {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a file was found damaged, so that the next start begins the index anew: within a boot of the machine
+    /// it would believe what it finds.
+    fn doubt(&self, error: &IndexError) {
+        if !matches!(error, IndexError::Damaged { .. }) {
+            return;
+        }
+        if let Err(error) = fs::write(self.directory.join(DOUBT_FILE), "") {
+            tracing::error!(%error, "failed to note that the index is damaged; remove its folder and start again");
+        }
     }
 
     fn next_path(&self) -> (u64, PathBuf) {
@@ -299,6 +329,7 @@ impl Shared {
                         Ok(true) => {}
                         Ok(false) => break,
                         Err(error) => {
+                            self.doubt(&error);
                             tracing::error!(%error, family, "failed to merge runs of the index; they stay as they are");
                             break;
                         }
@@ -347,6 +378,10 @@ impl Shared {
 
 /// Reads what the manifest names; fails when any of it is not as it was written.
 fn load(directory: &Path, boot: &str) -> Result<State, IndexError> {
+    let doubt = directory.join(DOUBT_FILE);
+    if doubt.try_exists().unwrap_or(true) {
+        return Err(IndexError::damaged(&doubt));
+    }
     let read = manifest::read(directory).map_err(|source| IndexError::io("read", directory, source))?;
     let Some(manifest) = read else {
         let is_new = !directory.join(manifest::FILE).try_exists().unwrap_or(true);
@@ -369,6 +404,14 @@ fn load(directory: &Path, boot: &str) -> Result<State, IndexError> {
         families.insert(name, runs.into_iter().map(open).collect::<Result<_, _>>()?);
     }
     Ok(State { families: Arc::new(families), note: manifest.note, next: manifest.next })
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Removes what nobody names: files of commits and merges that were cut short, or of a damaged index.
