@@ -123,7 +123,7 @@ pub(crate) enum Verb {
     Openapi,
     /// Run the core (`hob up` starts it)
     #[command(hide = true)]
-    Core(Child),
+    Core(Core),
     /// Become an instance (the agent starts it)
     #[command(hide = true)]
     Exec {
@@ -156,6 +156,18 @@ pub(crate) struct Child {
     /// End when this process is no longer the parent
     #[arg(long, hide = true)]
     pub(crate) parent: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Core {
+    #[command(flatten)]
+    pub(crate) child: Child,
+    /// Bytes after which a segment of the event log is closed: small, so that a test sees many sealed
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Events after which the index is flushed: few, so that a test sees it at work
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) index_events: Option<u64>,
 }
 
 #[derive(Args)]

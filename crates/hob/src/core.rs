@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use hob_core::{Clock, Secret};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Child, Global};
+use crate::cli::{Child, Core, Global};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -21,10 +21,11 @@ use crate::settings::Settings;
 pub(crate) const EXIT_HOPELESS: u8 = 78;
 
 /// Runs the core until it is told to stop.
-pub(crate) fn run_core(global: &Global, child: &Child) -> Result<ExitCode, Failure> {
-    let settings = prepare(global, child)?;
+pub(crate) fn run_core(global: &Global, arguments: &Core) -> Result<ExitCode, Failure> {
+    let settings = prepare(global, &arguments.child)?;
+    let sizes = run::Sizes { segment_bytes: arguments.segment_bytes, index_events: arguments.index_events };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let ended = runtime.block_on(run::run(settings));
+    let ended = runtime.block_on(run::run(settings, sizes));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),

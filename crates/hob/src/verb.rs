@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             screen::line(hob_api::document().trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Core(child) => core::run_core(&global, &child),
+        Verb::Core(arguments) => core::run_core(&global, &arguments),
         Verb::Router(child) => core::run_router(&global, &child),
         Verb::Open => open(&global),
         verb => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hob_api::{Api, Facts, Parts, Tokens, app};
-use hob_bus::Bus;
+use hob_bus::{Bus, IndexLimits};
 use hob_core::{Clock, Name, Scope, Secret};
 use hob_deploy::{Deploy, Timings};
 use hob_metrics::Metrics;
@@ -56,10 +56,30 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(hob_api::chain(error))
 }
 
+/// Sizes that tests make small, so that little work makes many segments, parts and flushes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sizes {
+    pub(super) segment_bytes: Option<u64>,
+    pub(super) index_events: Option<u64>,
+}
+
+impl Sizes {
+    fn store(self) -> StoreOptions {
+        let mut options = StoreOptions::default();
+        options.events.segment_bytes = self.segment_bytes.unwrap_or(options.events.segment_bytes);
+        options
+    }
+
+    fn index(self) -> IndexLimits {
+        let usual = IndexLimits::default();
+        IndexLimits { events: self.index_events.unwrap_or(usual.events), ..usual }
+    }
+}
+
 /// Runs the core until it is told to stop.
-pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
+pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure> {
     let clock = Clock::system();
-    let core = open(&settings, &clock).await?;
+    let core = open(&settings, sizes, &clock).await?;
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], settings.api_port()))).await.map_err(
         |error| {
             let code = hob_core::code::PORT.name();
@@ -137,12 +157,12 @@ async fn axum_serve(listener: TcpListener, api: Api, stop: impl Future<Output = 
     }
 }
 
-async fn open(settings: &Settings, clock: &Clock) -> Result<Core, Failure> {
+async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, Failure> {
     let code = hob_core::code::DATA_DIRECTORY.name();
-    let store = Store::open(&settings.data, StoreOptions::default())
+    let store = Store::open(&settings.data, sizes.store())
         .await
         .map_err(|error| Failure::new(format!("{code}: {}", hob_api::chain(&error))))?;
-    let bus = Bus::open(&store, clock.clone()).await.map_err(|error| failed(&error))?;
+    let bus = Bus::open_with(&store, clock.clone(), sizes.index()).await.map_err(|error| failed(&error))?;
     let (announcer, waiting) = announcer(settings.api_url());
     let config = hob_deploy::Config {
         api_url: settings.api_url(),

@@ -1,5 +1,6 @@
 //! A core that a test starts, calls and kills.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,12 +11,19 @@ use tokio::time::Instant;
 
 use crate::history::Stored;
 
-const HOB: &str = env!("CARGO_BIN_EXE_hob");
+/// The program that is killed; another one when `HOB_TEST_HOB` names it, so that a long run outlives a build.
+fn hob() -> OsString {
+    std::env::var_os("HOB_TEST_HOB").unwrap_or_else(|| env!("CARGO_BIN_EXE_hob").into())
+}
+
 const API_PORT: u16 = 7070;
 /// How long a core may take until it answers.
 const START_MAX: Duration = Duration::from_secs(60);
 /// Events of one page.
 const PAGE: usize = 1000;
+/// Segments are closed after so many bytes, and the index is flushed after so many events, so that a few loops seal and
+/// flush often.
+const SIZES: [&str; 4] = ["--segment-bytes", "32768", "--index-events", "400"];
 
 /// The topic that is published on, and who publishes.
 pub(crate) const TOPIC: &str = "orders";
@@ -58,8 +66,9 @@ impl Core {
     /// Starts a process, without waiting for it.
     pub(crate) fn spawn(&mut self) {
         let said = std::fs::File::options().append(true).create(true).open(self.folder.join("said")).unwrap();
-        let mut command = Command::new(HOB);
-        command.args(["core", "--port-offset", &self.offset.to_string(), "--data"]).arg(&self.folder);
+        let mut command = Command::new(hob());
+        command.args(["core", "--port-offset", &self.offset.to_string()]).args(SIZES);
+        command.arg("--data").arg(&self.folder);
         command.env_remove("HOB_URL").env_remove("HOB_TOKEN").stdin(Stdio::null()).stdout(Stdio::null());
         self.child = Some(command.stderr(said).spawn().unwrap());
     }
@@ -116,7 +125,7 @@ impl Core {
         std::fs::create_dir_all(&platform).unwrap();
         let text = "platform: kills\nenvironments: [test]\ntenants: [one]\n";
         std::fs::write(platform.join("hob.yml"), text).unwrap();
-        let mut command = Command::new(HOB);
+        let mut command = Command::new(hob());
         command.arg("apply").arg(&platform).arg("--data").arg(&self.folder).args(["--url", &self.url()]);
         let output = command.env_remove("HOB_URL").env_remove("HOB_TOKEN").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

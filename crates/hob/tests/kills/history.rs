@@ -28,14 +28,18 @@ struct Consumer {
     acknowledged: HashSet<u64>,
     /// The newest number of each entity that was given first, to see the order of first times.
     newest: HashMap<String, u64>,
+    /// Up to here everything was acknowledged.
+    passed: u64,
 }
 
 /// Everything that happened.
 #[derive(Default)]
 pub(crate) struct History {
     sent: HashMap<String, Sent>,
-    /// Ids that publishers were told are durable.
-    acknowledged: BTreeSet<String>,
+    /// How many ids publishers were told are durable.
+    acknowledged: usize,
+    /// Those of them that the log was not yet seen to hold.
+    unseen: BTreeSet<String>,
     /// The log as it was last read, by sequence.
     log: BTreeMap<u64, Stored>,
     places: HashMap<String, u64>,
@@ -45,9 +49,19 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Ids that publishers were told are durable.
+    /// How many ids publishers were told are durable.
     pub(crate) fn acknowledged(&self) -> usize {
-        self.acknowledged.len()
+        self.acknowledged
+    }
+
+    /// The event at a sequence.
+    pub(crate) fn event(&self, sequence: u64) -> Option<&Stored> {
+        self.log.range(..=sequence).next_back().map(|(_, event)| event)
+    }
+
+    /// How many events an entity has.
+    pub(crate) fn count_of(&self, entity: &str) -> u64 {
+        self.entities.get(entity).map_or(0, |(_, counted)| *counted)
     }
 
     /// Events in the log.
@@ -72,7 +86,10 @@ impl History {
 
     /// A publisher was told that an event is durable.
     pub(crate) fn acknowledges(&mut self, id: &str) {
-        self.acknowledged.insert(id.to_owned());
+        self.acknowledged += 1;
+        if !self.places.contains_key(id) {
+            self.unseen.insert(id.to_owned());
+        }
     }
 
     /// The log holds this event after all that were told before it.
@@ -102,6 +119,7 @@ impl History {
                 (*number, *counted) = (sent.number, *entityseq);
             }
         }
+        self.unseen.remove(id);
         if let Some(before) = self.places.insert(id.clone(), *sequence) {
             self.faults.push(format!("{id} stands at {before} and at {sequence}"));
         }
@@ -110,10 +128,8 @@ impl History {
 
     /// The log was read to its end.
     pub(crate) fn read_whole(&mut self) {
-        let missing = self.acknowledged.iter().filter(|id| !self.places.contains_key(*id));
-        let missing: Vec<&String> = missing.collect();
-        if let Some(first) = missing.first() {
-            let fault = format!("{} acknowledged events are lost, the first is {first}", missing.len());
+        if let Some(first) = self.unseen.first() {
+            let fault = format!("{} acknowledged events are lost, the first is {first}", self.unseen.len());
             self.faults.push(fault);
         }
     }
@@ -160,8 +176,10 @@ impl History {
             self.faults.push(format!("the cursor of {subscription} is {cursor}, and the log ends at {end}"));
         }
         let consumer = self.consumers.entry(subscription.to_owned()).or_default();
-        let passed = self.log.range(..=cursor).map(|(sequence, _)| *sequence);
+        let from = consumer.passed.min(cursor);
+        let passed = self.log.range(from..=cursor).map(|(sequence, _)| *sequence);
         let skipped: Vec<u64> = passed.filter(|sequence| !consumer.acknowledged.contains(sequence)).collect();
+        consumer.passed = consumer.passed.max(skipped.first().map_or(cursor, |first| first - 1));
         if let Some(first) = skipped.first() {
             let count = skipped.len();
             let fault = format!(

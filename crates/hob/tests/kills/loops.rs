@@ -1,5 +1,6 @@
 //! The loops of starting, working and killing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::core::{CONSUMER, Core, TOPIC};
+use crate::harm::{Kind, leave_behind};
 use crate::history::{History, Sent};
 use crate::traffic::{Publisher, Random, SUBSCRIPTIONS, Shared, consume, pull};
 
@@ -32,6 +34,8 @@ pub(crate) struct Run {
     pub(crate) shared: Shared,
     publishers: Vec<Publisher>,
     random: Random,
+    /// How often what was left behind, and how often it was killed while it started.
+    met: BTreeMap<&'static str, u64>,
 }
 
 impl Run {
@@ -45,6 +49,7 @@ impl Run {
             shared: Arc::new(Mutex::new(History::default())),
             publishers: (0..PUBLISHERS).map(|nth| Publisher::new(nth, seed)).collect(),
             random: Random::new(seed, 1),
+            met: BTreeMap::new(),
         }
     }
 
@@ -80,9 +85,12 @@ impl Run {
         assert!(reached, "loop {nth}: {until} publishes take too long: {}", self.core.said());
     }
 
-    /// Starts again, now and then after having been killed while starting, and checks.
+    /// Starts again, now and then after a mishap or after having been killed while starting, and checks.
     pub(crate) async fn recover_and_check(&mut self, nth: u64) {
-        if self.random.below(4) == 0 {
+        let left = leave_behind(&self.core.folder, &mut self.random);
+        left.into_iter().for_each(|what| *self.met.entry(what).or_default() += 1);
+        if self.random.below(3) == 0 {
+            *self.met.entry("a kill while it started").or_default() += 1;
             self.core.spawn();
             for _ in 0..self.random.below(30) {
                 let _ = self.core.is_ready().await;
@@ -119,6 +127,16 @@ impl Run {
         assert!(history.faults().is_empty(), "loop {nth}: {:#?}", history.faults());
     }
 
+    /// What happened so far.
+    fn summary(&self) -> String {
+        let history = self.shared.lock().unwrap();
+        let parts = Kind::Part.files(&self.core.folder).len();
+        let (acknowledged, events, given) = (history.acknowledged(), history.events(), history.given());
+        format!(
+            "{acknowledged} events acknowledged, {events} in the log and {parts} parts, {given} deliveries, no fault"
+        )
+    }
+
     /// Has every subscription take what is left, and checks that none lacks anything.
     pub(crate) async fn catch_up(&mut self) {
         let caller = self.core.caller();
@@ -151,20 +169,16 @@ async fn nothing_acknowledged_is_lost_or_skipped_whenever_the_core_is_killed() {
     let (seed, kills) = (crate::seed(), crate::number("HOB_TEST_KILLS").unwrap_or(KILLS));
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::begin(folder.path(), seed).await;
+    let begun = Instant::now();
     for nth in 0..kills {
         run.work_and_kill(nth).await;
         run.recover_and_check(nth).await;
         if nth % WHOLE_EVERY == WHOLE_EVERY - 1 {
-            let history = run.shared.lock().unwrap();
-            let (events, given) = (history.events(), history.given());
-            println!("{} kills: {events} events, {given} deliveries, no fault", nth + 1);
+            println!("{} kills in {} s: {}", nth + 1, begun.elapsed().as_secs(), run.summary());
         }
     }
     run.catch_up().await;
-    let history = run.shared.lock().unwrap();
-    let (acknowledged, events, given) = (history.acknowledged(), history.events(), history.given());
-    println!(
-        "{kills} kills: {acknowledged} events acknowledged, {events} in the log, {given} deliveries, no fault"
-    );
-    assert!(history.acknowledged() as u64 >= kills);
+    println!("{kills} kills: {}; met {:?}", run.summary(), run.met);
+    assert!(run.shared.lock().unwrap().acknowledged() as u64 >= kills);
+    assert!(!Kind::Part.files(folder.path()).is_empty(), "nothing was sealed");
 }

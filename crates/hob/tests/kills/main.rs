@@ -1,7 +1,7 @@
 //! The core is killed at random moments, again and again, while services publish and consume through its doors: what it
 //! acknowledged is there, in order, counted right, and no subscription skips anything. Then its files are damaged.
 //!
-//! `HOB_TEST_KILLS` says how often, `HOB_TEST_SEED` repeats a run.
+//! `HOB_TEST_KILLS` and `HOB_TEST_DAMAGES` say how often, `HOB_TEST_SEED` repeats a run, `HOB_TEST_HOB` names the program.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 
 mod core;
 mod damage;
+mod harm;
 mod history;
 mod loops;
 mod traffic;
