@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hob_wire::Problem;
+use hob_wire::{PROXY_STATUS, Problem};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -11,7 +11,7 @@ use crate::activity::Activity;
 use crate::answer::Answer;
 use crate::trace::REQUEST_ID;
 
-/// Writes a problem as an answer. Those that may pass say when to try again.
+/// Writes a problem as an answer, marked as the router's own. Those that may pass say when to try again.
 pub(crate) fn refuse(
     mut problem: Problem,
     request_id: &HeaderValue,
@@ -25,6 +25,9 @@ pub(crate) fn refuse(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
     headers.insert(REQUEST_ID, request_id.clone());
+    if let Ok(own) = HeaderValue::try_from(hob_wire::proxy_status(&problem)) {
+        headers.insert(PROXY_STATUS, own);
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -337,8 +337,9 @@ impl Inner {
             request = request.header(header::IF_MODIFIED_SINCE, modified);
         }
         let answer = self.client.send(request).await?;
-        let kept = answer.status == StatusCode::NOT_FOUND || answer.status == StatusCode::GONE;
-        if kept { Ok(answer) } else { answer.success() }
+        let is_absence = answer.status == StatusCode::NOT_FOUND || answer.status == StatusCode::GONE;
+        // That the router knows no way to an entity says nothing of the entity.
+        if is_absence && !answer.is_gateways_own() { Ok(answer) } else { answer.success() }
     }
 
     fn answer(&self, response: &Response) -> Answer {

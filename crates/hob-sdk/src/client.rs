@@ -17,6 +17,7 @@ use hob_core::Secret;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub use error::Error;
+pub(crate) use request::gateways_own;
 pub use request::{Request, Response};
 
 use crate::{Config, RequestContext};

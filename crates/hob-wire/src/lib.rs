@@ -21,6 +21,7 @@ mod observation;
 mod package;
 mod platform;
 mod problem;
+mod proxy_status;
 mod record;
 mod release;
 mod routing;
@@ -61,6 +62,7 @@ pub use package::{
 };
 pub use platform::Platform;
 pub use problem::{ErrorItem, Problem};
+pub use proxy_status::{PROXY_STATUS, is_gateways_own, proxy_status};
 pub use record::{Level, Record, RecordBatch, RecordIn, RecordSource};
 pub use release::{
     Evidence as GateEvidence, Release, ReleaseState, Rollout, RolloutState, RolloutStep, Verdict,

@@ -68,6 +68,8 @@ pub enum Error {
         problem: Option<Box<Problem>>,
         /// How long it asks to wait before the next attempt.
         retry_after: Option<Duration>,
+        /// Whether something on the way gave the answer, such as Hob's router, and not the service itself.
+        is_gateways_own: bool,
     },
     /// The answer is not the JSON that was expected.
     #[error("read the answer to {subject}")]
@@ -81,7 +83,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn status_of(subject: String, status: StatusCode) -> Self {
-        Self::Status { subject, status, problem: None, retry_after: None }
+        Self::Status { subject, status, problem: None, retry_after: None, is_gateways_own: false }
     }
 
     /// How long the answer asks to wait before the next attempt, when it does.
@@ -104,8 +106,11 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Send { .. } | Self::Timeout { .. } => true,
-            Self::Status { status, .. } => {
-                status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+            Self::Status { status, is_gateways_own, .. } => {
+                // A router that finds no way today may find one once the service is deployed.
+                status.is_server_error()
+                    || *status == StatusCode::TOO_MANY_REQUESTS
+                    || (*is_gateways_own && *status == StatusCode::NOT_FOUND)
             }
             _ => false,
         }

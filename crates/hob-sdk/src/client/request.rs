@@ -165,6 +165,12 @@ impl Response {
         self.header(header::RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
     }
 
+    /// Whether something on the way to the service gave this answer, such as Hob's router, and not the service itself
+    /// (`Proxy-Status` with an error, RFC 9209).
+    pub fn is_gateways_own(&self) -> bool {
+        gateways_own(&self.headers)
+    }
+
     /// The answer itself when it tells of success or of nothing new (304).
     ///
     /// # Errors
@@ -174,8 +180,14 @@ impl Response {
             return Ok(self);
         }
         let problem = serde_json::from_slice::<Problem>(&self.body).ok().map(Box::new);
-        let retry_after = self.retry_after();
-        Err(Error::Status { subject: self.subject, status: self.status, problem, retry_after })
+        let (retry_after, is_gateways_own) = (self.retry_after(), self.is_gateways_own());
+        Err(Error::Status {
+            subject: self.subject,
+            status: self.status,
+            problem,
+            retry_after,
+            is_gateways_own,
+        })
     }
 
     /// The body as JSON, when the answer tells of success.
@@ -187,4 +199,10 @@ impl Response {
         serde_json::from_slice(&answer.body)
             .map_err(|source| Error::Decode { subject: answer.subject.clone(), source })
     }
+}
+
+/// Whether these are the headers of an answer that no service gave.
+pub(crate) fn gateways_own(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(hob_wire::PROXY_STATUS).iter();
+    values.filter_map(|value| value.to_str().ok()).any(hob_wire::is_gateways_own)
 }

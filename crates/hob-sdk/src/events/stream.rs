@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::sse::Parser;
-use crate::client::{Client, Error, Request, Streaming};
+use crate::client::{Client, Error, Request, Streaming, gateways_own};
 use crate::pause::{self, Pauses};
 
 /// Silence after which a stream is given up: Hob sends a heartbeat every two seconds.
@@ -118,7 +118,8 @@ impl Stream {
             let told = streaming.headers.get(http::header::RETRY_AFTER);
             let seconds = told.and_then(|told| told.to_str().ok()?.trim().parse().ok());
             let retry_after = seconds.map(Duration::from_secs);
-            return Err(Error::Status { subject, status: streaming.status, problem: None, retry_after });
+            let (status, is_gateways_own) = (streaming.status, gateways_own(&streaming.headers));
+            return Err(Error::Status { subject, status, problem: None, retry_after, is_gateways_own });
         }
         self.connection = Some(Connection { streaming, parser: Parser::default() });
         Ok(self.position.is_some())

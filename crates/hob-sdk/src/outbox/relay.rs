@@ -204,10 +204,10 @@ impl Worker {
 /// Whether Hob will not take these events however often they are posted. That a topic is not ours or not there is
 /// believed when Hob itself says so, and not something on the way to it.
 fn is_refusal(error: &ClientError) -> bool {
-    let ClientError::Status { status, problem, .. } = error else { return false };
+    let ClientError::Status { status, problem, is_gateways_own, .. } = error else { return false };
     match status.as_u16() {
         400 | 413 | 415 | 422 => true,
-        403 | 404 | 410 => problem.is_some(),
+        403 | 404 | 410 => problem.is_some() && !is_gateways_own,
         _ => false,
     }
 }
@@ -220,17 +220,26 @@ mod tests {
 
     #[test]
     fn only_what_hob_itself_refuses_for_good_is_set_aside() {
-        let check = |status: u16, told: bool, expect: bool| {
+        let problem = |status: u16| {
             let problem =
                 serde_json::json!({ "type": "x", "title": "x", "status": status, "code": "HOB-0001" });
-            let problem = told.then(|| Box::new(serde_json::from_value(problem).unwrap()));
-            let status = StatusCode::from_u16(status).unwrap();
-            let error = ClientError::Status { subject: String::new(), status, problem, retry_after: None };
+            Some(Box::new(serde_json::from_value(problem).unwrap()))
+        };
+        let check = |status: u16, told: bool, is_gateways_own: bool, expect: bool| {
+            let error = ClientError::Status {
+                subject: String::new(),
+                status: StatusCode::from_u16(status).unwrap(),
+                problem: if told { problem(status) } else { None },
+                retry_after: None,
+                is_gateways_own,
+            };
             assert_eq!(is_refusal(&error), expect, "{status}");
         };
+        check(404, true, true, false);
         for (status, told, expect) in [
             (422, false, true),
             (413, false, true),
+            (410, true, true),
             (404, true, true),
             (404, false, false),
             (401, true, false),
@@ -239,7 +248,7 @@ mod tests {
             (503, true, false),
             (507, true, false),
         ] {
-            check(status, told, expect);
+            check(status, told, false, expect);
         }
     }
 }

@@ -43,7 +43,9 @@ impl Fetch for ThroughRouter {
             }
             match self.client.send(request).await {
                 // Without this, a service that is away would look as if its entities were gone.
-                Ok(answer) if is_no_route(&answer) => Fetched::failed(format!("no route leads to {href}")),
+                Ok(answer) if answer.status.as_u16() == 404 && answer.is_gateways_own() => {
+                    Fetched::failed(format!("no route leads to {href}"))
+                }
                 Ok(answer) => {
                     let etag = answer.etag().map(str::to_owned);
                     let fits = answer.body.len() <= OBSERVATION_BODY_BYTES_MAX;
@@ -55,13 +57,6 @@ impl Fetch for ThroughRouter {
             }
         })
     }
-}
-
-/// Whether it was the router that found nothing, not the service.
-fn is_no_route(answer: &hob_sdk::Response) -> bool {
-    let problem = || serde_json::from_slice::<hob_wire::Problem>(&answer.body);
-    answer.status.as_u16() == hob_core::code::NO_ROUTE.status
-        && problem().is_ok_and(|problem| problem.code == hob_core::code::NO_ROUTE.name())
 }
 
 /// Host and path of an absolute href.
