@@ -2,6 +2,7 @@
 
 import { between } from './events';
 import { figure } from './format';
+import type { Range } from './ranges';
 import type { Series, Stall, Subscription } from './types';
 
 export const keyOf = (each: Subscription): string => `${each.service}/${each.name}`;
@@ -47,22 +48,15 @@ export function compact(value: number): string {
   return figure(value < 10 ? value : Math.round(value));
 }
 
-export interface Span {
-  name: string;
-  label: string;
-  seconds: number;
-  step: number;
-}
-
 /** A sample is written every ten seconds; a step always holds one. */
-export const SPANS: readonly Span[] = [
+export const SPANS: readonly Range[] = [
   { name: '15m', label: '15 min', seconds: 900, step: 15 },
   { name: '1h', label: '1 h', seconds: 3600, step: 60 },
   { name: '6h', label: '6 h', seconds: 21_600, step: 300 },
 ];
 
 /** Values of gauges by step, of those series that are wanted; a step without a sample stays empty. */
-export function gauges(list: readonly Series[], name: string, subscription: string, service: string, span: Span, now: number): { time: number[]; values: (number | null)[] } {
+export function gauges(list: readonly Series[], name: string, subscription: string, service: string, span: Range, now: number): { time: number[]; values: (number | null)[] } {
   const last = Math.floor(now / 1000 / span.step) * span.step;
   const count = Math.floor(span.seconds / span.step);
   const time = Array.from({ length: count }, (_, index) => last - (count - 1 - index) * span.step);

@@ -1,5 +1,6 @@
 // From series of the API to the columns of a chart.
 
+import type { Range } from './ranges';
 import type { Series } from './types';
 
 export interface Columns {
@@ -11,13 +12,6 @@ export interface Columns {
   /** Seconds. */
   p50: (number | null)[];
   p99: (number | null)[];
-}
-
-export interface Range {
-  name: string;
-  label: string;
-  seconds: number;
-  step: number;
 }
 
 export const RANGES: readonly Range[] = [

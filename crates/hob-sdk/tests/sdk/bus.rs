@@ -11,8 +11,9 @@ use hob_sdk::axum::response::sse::{Event as SseEvent, Sse};
 use hob_sdk::axum::response::{IntoResponse, Response};
 use hob_sdk::axum::routing::{get, post, put};
 use hob_sdk::axum::{Json, Router};
+use hob_sdk::core::{CODES, Code, code};
 use hob_sdk::server::Representation;
-use hob_sdk::wire::{Ack, Batch, Draft, Event, Notice, Published, sequence_text};
+use hob_sdk::wire::{Ack, Batch, Draft, Event, Notice, Problem, Published, Seek, sequence_text};
 use hob_sdk::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -31,6 +32,13 @@ pub(crate) struct Shared {
     pub(crate) posts: Mutex<Vec<usize>>,
     pub(crate) cursors: Mutex<HashMap<String, usize>>,
     pub(crate) refuse: Mutex<Option<StatusCode>>,
+    /// Posts with more drafts are too large.
+    pub(crate) drafts_max: Mutex<usize>,
+    /// Posts that are answered with 429 before one is taken again.
+    pub(crate) over_quota: Mutex<usize>,
+    /// Events up to here are no longer kept.
+    pub(crate) gone: Mutex<usize>,
+    pub(crate) seeks: Mutex<Vec<String>>,
     pub(crate) acks: Mutex<Vec<Ack>>,
     pub(crate) entities: Mutex<HashMap<String, u64>>,
     pub(crate) fetches: Mutex<Vec<HeaderMap>>,
@@ -46,6 +54,10 @@ impl Bus {
             posts: Mutex::default(),
             cursors: Mutex::default(),
             refuse: Mutex::default(),
+            drafts_max: Mutex::new(usize::MAX),
+            over_quota: Mutex::default(),
+            gone: Mutex::default(),
+            seeks: Mutex::default(),
             acks: Mutex::default(),
             entities: Mutex::default(),
             fetches: Mutex::default(),
@@ -57,6 +69,7 @@ impl Bus {
             .route("/v1/topics/{topic}/events", post(publish_on))
             .route("/v1/subscriptions/{name}", put(subscribe).delete(unsubscribe))
             .route("/v1/subscriptions/{name}/events", get(follow))
+            .route("/v1/subscriptions/{name}/cursor", put(seek))
             .route("/v1/subscriptions/{name}/acks", post(acknowledge))
             .route("/things/{name}", get(thing))
             .with_state(Arc::clone(&shared));
@@ -113,6 +126,17 @@ pub(crate) fn config(origin: &str, data_dir: &std::path::Path) -> Config {
 }
 
 impl Shared {
+    /// Streams that are open.
+    pub(crate) fn followers(&self) -> usize {
+        self.head.receiver_count()
+    }
+
+    /// Loses every event and cursor's place.
+    pub(crate) fn forget(&self) {
+        self.events.lock().unwrap().clear();
+        self.cursors.lock().unwrap().values_mut().for_each(|cursor| *cursor = 0);
+    }
+
     fn append(&self, drafts: &[Draft]) -> Published {
         let mut events = self.events.lock().unwrap();
         let first = events.len() + 1;
@@ -162,12 +186,32 @@ type Bus_ = State<Arc<Shared>>;
 async fn publish(State(bus): Bus_, headers: HeaderMap, Json(drafts): Json<Vec<Draft>>) -> Response {
     assert_eq!(headers["authorization"], "Bearer secret");
     bus.posts.lock().unwrap().push(drafts.len());
-    let has_bad = drafts.iter().any(|draft| draft.notice.kind == "bad");
+    let mut over_quota = bus.over_quota.lock().unwrap();
+    if *over_quota > 0 {
+        *over_quota -= 1;
+        return ([("retry-after", "0")], problem(code::QUOTA)).into_response();
+    }
+    if drafts.len() > *bus.drafts_max.lock().unwrap() {
+        return problem(code::TOO_LARGE);
+    }
+    let flawed = drafts.iter().find_map(|draft| flaw(&draft.notice.kind));
     let refused = *bus.refuse.lock().unwrap();
-    match refused.or(has_bad.then_some(StatusCode::UNPROCESSABLE_ENTITY)) {
-        Some(status) => status.into_response(),
+    match refused.map(IntoResponse::into_response).or(flawed) {
+        Some(refusal) => refusal,
         None => (StatusCode::CREATED, Json(bus.append(&drafts))).into_response(),
     }
+}
+
+/// How Hob answers to an event of this type: those that are named after an error number get it.
+fn flaw(kind: &str) -> Option<Response> {
+    match kind.strip_prefix("hob-").and_then(|number| number.parse::<u16>().ok()) {
+        Some(number) => CODES.iter().find(|code| code.number == number).map(|code| problem(*code)),
+        None => (kind == "bad").then(|| StatusCode::UNPROCESSABLE_ENTITY.into_response()),
+    }
+}
+
+fn problem(code: Code) -> Response {
+    (StatusCode::from_u16(code.status).unwrap(), Json(Problem::new(code, code.title))).into_response()
 }
 
 async fn publish_on(State(bus): Bus_, Path(topic): Path<String>, Json(notice): Json<Notice>) -> Response {
@@ -206,9 +250,22 @@ async fn follow(State(bus): Bus_, Path(name): Path<String>, headers: HeaderMap) 
         return Json(Batch { lease: "l1".to_owned(), expires: Default::default(), events }).into_response();
     }
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap().parse::<usize>().unwrap());
+    if last.unwrap_or(cursor) < *bus.gone.lock().unwrap() {
+        return problem(code::CURSOR_EXPIRED);
+    }
+    if last.is_some_and(|last| last > bus.events.lock().unwrap().len()) {
+        return problem(code::SEEK_AHEAD);
+    }
     let (head, cut) = (bus.head.subscribe(), bus.cut.subscribe());
     Sse::new(futures_util::stream::unfold((last.unwrap_or(cursor), true, head, cut, bus), step))
         .into_response()
+}
+
+async fn seek(State(bus): Bus_, Path(name): Path<String>, Json(seek): Json<Seek>) -> Response {
+    let at = if seek.at == "end" { bus.events.lock().unwrap().len() } else { *bus.gone.lock().unwrap() };
+    bus.cursors.lock().unwrap().insert(name.clone(), at);
+    bus.seeks.lock().unwrap().push(seek.at);
+    subscribe(State(bus), Path(name)).await
 }
 
 type Following = (usize, bool, watch::Receiver<usize>, watch::Receiver<u64>, Arc<Shared>);
@@ -217,6 +274,9 @@ type Following = (usize, bool, watch::Receiver<usize>, watch::Receiver<u64>, Arc
 async fn step(state: Following) -> Option<(Result<SseEvent, Infallible>, Following)> {
     let (position, beat, mut head, mut cut, bus) = state;
     loop {
+        if cut.has_changed().unwrap_or(true) {
+            return None;
+        }
         let next = bus.events.lock().unwrap().get(position).cloned();
         if let Some(event) = next {
             let sse = SseEvent::default().id(&event.sequence).event("event").json_data(&event).unwrap();

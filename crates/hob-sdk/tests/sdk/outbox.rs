@@ -1,6 +1,7 @@
 //! The outbox on a real file, with relays that share it and a bus that fails.
 
 use hob_sdk::axum::http::StatusCode;
+use hob_sdk::core::CODES;
 use hob_sdk::wire::Draft;
 use hob_sdk::{Database, Outbox, OutboxError, RequestContext};
 
@@ -17,7 +18,7 @@ async fn add(database: &Database, draft: Draft, fail: bool) -> Result<(), Outbox
     let name = draft.notice.href.clone().unwrap();
     database
         .write(move |transaction| {
-            transaction.execute("INSERT INTO thing (name) VALUES (?1)", [&name])?;
+            transaction.execute("INSERT OR IGNORE INTO thing (name) VALUES (?1)", [&name])?;
             Outbox::enqueue(transaction, draft)?;
             if fail { Err(OutboxError::Cut) } else { Ok(()) }
         })
@@ -141,5 +142,77 @@ async fn bad_rows_among_many_are_found_and_the_order_of_the_others_is_kept() {
     assert_eq!(outbox.figures().await.unwrap().set_aside, 5);
     let posts = bus.shared.posts.lock().unwrap().len();
     assert!(posts < 150, "{posts} posts");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn every_refusal_for_good_costs_its_own_notice_and_no_other() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    // Not understood, not ours, no such topic, gone, too large, another media type, wrong: by Hob's own numbers.
+    let numbers = [2, 21, 22, 25, 8, 9, 23];
+    let mut expected = Vec::new();
+    for number in numbers {
+        add(&database, draft(&bus, &format!("before-{number}"), "create"), false).await.unwrap();
+        add(&database, draft(&bus, &format!("refused-{number}"), &format!("hob-{number}")), false)
+            .await
+            .unwrap();
+        expected.push(bus.href(&format!("before-{number}")));
+    }
+    // What comes later about the same entity goes, and tells of its newest state.
+    add(&database, draft(&bus, "refused-2", "update"), false).await.unwrap();
+    expected.push(bus.href("refused-2"));
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    until("the outbox is empty", async || outbox.figures().await.unwrap().pending == 0).await;
+    assert_eq!(bus.hrefs(), expected);
+    let reasons: Vec<String> = outbox.set_aside().await.unwrap().into_iter().map(|row| row.reason).collect();
+    let titles = numbers.map(|number| CODES.iter().find(|code| code.number == number).unwrap().title);
+    assert!(
+        reasons.len() == titles.len()
+            && reasons.iter().zip(titles).all(|(reason, title)| reason.contains(title)),
+        "{reasons:?}"
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_post_that_is_too_large_goes_in_parts_and_nothing_is_set_aside() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    *bus.shared.drafts_max.lock().unwrap() = 7;
+    let drafts: Vec<Draft> = (0..60).map(|number| draft(&bus, &format!("t{number}"), "update")).collect();
+    let expected: Vec<String> = drafts.iter().filter_map(|draft| draft.notice.href.clone()).collect();
+    database
+        .write(move |transaction| {
+            drafts.into_iter().try_for_each(|draft| Outbox::enqueue(transaction, draft))
+        })
+        .await
+        .unwrap();
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    until("the outbox is empty", async || outbox.figures().await.unwrap().pending == 0).await;
+    assert_eq!((bus.hrefs(), outbox.figures().await.unwrap().set_aside), (expected, 0));
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_over_its_quota_or_refused_on_the_way_waits_and_is_never_set_aside() {
+    let (bus, folder) = (Bus::start().await, tempfile::tempdir().unwrap());
+    let (database, outbox) = open(folder.path()).await;
+    // More often than the client tries by itself.
+    *bus.shared.over_quota.lock().unwrap() = 6;
+    for name in ["t1", "t2"] {
+        add(&database, draft(&bus, name, "update"), false).await.unwrap();
+    }
+    let relay = outbox.relay(&bus.client(), &bus.config(folder.path()));
+    until("both are posted", async || bus.hrefs() == [bus.href("t1"), bus.href("t2")]).await;
+    for status in [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED, StatusCode::INSUFFICIENT_STORAGE] {
+        *bus.shared.refuse.lock().unwrap() = Some(status);
+        let posts = bus.shared.posts.lock().unwrap().len();
+        add(&database, draft(&bus, status.as_str(), "update"), false).await.unwrap();
+        until("it was tried", async || bus.shared.posts.lock().unwrap().len() > posts).await;
+        *bus.shared.refuse.lock().unwrap() = None;
+        until("it is posted", async || bus.hrefs().last() == Some(&bus.href(status.as_str()))).await;
+    }
+    assert_eq!(outbox.figures().await.unwrap().set_aside, 0);
     relay.stop().await;
 }
