@@ -3,8 +3,9 @@
 //!
 //! [`Outbox::enqueue`] adds a row in the transaction of the change. A relay, one at a time for each file, posts the rows in
 //! order and deletes them once they are acknowledged. An event's id comes from its row, so that Hob takes a row that is
-//! posted twice only once. A row that Hob will never take is set aside, so that those behind it can go:
-//! [`Outbox::set_aside`] lists them, and [`Outbox::put_back`] gives them another chance.
+//! posted twice only once. A row that Hob will never take is set aside, so that those behind it can go, also those about
+//! the same entity: they tell of its newer state. [`Outbox::set_aside`] lists them, and [`Outbox::put_back`] gives them
+//! another chance. What Hob does not take now (429, 503, no answer) waits in its place, and all behind it.
 
 mod database;
 mod lease;
