@@ -302,6 +302,11 @@ impl<'n> Reader<'n> {
         self.later = keys;
     }
 
+    /// Names keys that are read elsewhere.
+    pub fn beside(&mut self, keys: &[&'static str]) {
+        self.known.extend_from_slice(keys);
+    }
+
     /// The value of `key`, when it is there and not empty.
     pub fn take(&mut self, key: &'static str) -> Option<&'n Node> {
         self.known.push(key);

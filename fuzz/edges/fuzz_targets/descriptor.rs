@@ -6,5 +6,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let _ = hob_wire::Service::read("service.yml", text);
+    if let Ok(scope) = "qa/uk".parse() {
+        let _ = hob_wire::Service::read_in("service.yml", text, &scope);
+    }
     let _ = hob_wire::Platform::read("hob.yml", text);
 });

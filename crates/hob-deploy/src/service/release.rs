@@ -30,7 +30,7 @@ impl Service {
         if !compose::is_declared(&declarations.platform, &home.scope) {
             return Err(Error::UnknownScope(home.scope));
         }
-        let descriptor = hob_wire::Service::read("service.yml", &manifest.descriptor)
+        let descriptor = hob_wire::Service::read_in("service.yml", &manifest.descriptor, &home.scope)
             .map_err(|flaws| Error::Declarations(flaws.iter().map(ErrorItem::from).collect()))?;
         declarations.services.insert(home.service.clone(), descriptor.clone());
         declare::validate(&declarations)?;

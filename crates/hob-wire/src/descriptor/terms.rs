@@ -227,7 +227,7 @@ pub struct ReleaseTerms {
     pub keep: u32,
     /// Milliseconds that the release before stays hot.
     pub standby_ms: u64,
-    /// Instances over the number wanted while a release takes over; all at once when left out.
+    /// Instances of a release that start at once; all when left out. The release before keeps its own meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surge: Option<u32>,
     /// Milliseconds for the whole rollout, bake and steps not counted.
@@ -269,6 +269,13 @@ pub struct StepTerms {
     pub tenant: Option<Name>,
     /// Milliseconds.
     pub for_ms: u64,
+}
+
+impl StepTerms {
+    /// Whether some requests go to the new release and some to the one before.
+    pub fn is_partial(&self) -> bool {
+        self.weight.is_some_and(|weight| weight < 100) || (self.weight.is_none() && !self.headers.is_empty())
+    }
 }
 
 /// What must hold for a rollout to go on. No data means that it waits.
