@@ -3,41 +3,89 @@
 
 use std::convert::Infallible;
 
-use axum::response::{IntoResponse, Response, Sse, sse};
-use futures_util::{Stream, StreamExt};
-use hob_bus::TailItem;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hob_bus::{Follow, Framing, Piece};
 use hob_core::code;
 use hob_wire::sequence_text;
 use http::{HeaderMap, header};
 
 use crate::error::{ApiError, chain};
 
-/// Whether the caller asks for a stream of server-sent events.
-pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|value| value.contains("text/event-stream"))
+/// The media type of server-sent events.
+pub(crate) const EVENTS: &str = "text/event-stream";
+/// The media type of lines of JSON.
+pub(crate) const LINES: &str = "application/x-ndjson";
+
+/// In which form a caller follows events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Server-sent events: each event with its sequence as id, and a heartbeat every two seconds that names the log's
+    /// head. An error ends the stream after an event `error` that says why.
+    Events,
+    /// `{"event":{…}}` for each event and `{"heartbeat":{"head":"…"}}` every two seconds. An error ends the stream after
+    /// a line `{"error":"…"}`.
+    Lines,
 }
 
-/// Whether the caller asks for a stream of JSON lines.
-pub(crate) fn lines_are_wanted(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    accept.is_some_and(|value| value.contains("application/x-ndjson"))
-}
+impl Form {
+    /// The form of a live stream that the caller asks for, if any.
+    pub(crate) fn wanted(headers: &HeaderMap) -> Option<Self> {
+        [Self::Events, Self::Lines].into_iter().find(|form| accepts(headers, form.media_type()))
+    }
 
-/// The answer: `{"event":{…}}` for each event and `{"heartbeat":{"head":"…"}}` every two seconds. An error ends the stream
-/// after a line `{"error":"…"}` that says why.
-pub(crate) fn lines(tail: impl Stream<Item = Result<TailItem, hob_bus::Error>> + Send + 'static) -> Response {
-    let lines = tail.map(|item| {
-        let line = match item {
-            Ok(TailItem::Event(event)) => serde_json::json!({ "event": event }),
-            Ok(TailItem::Heartbeat { head }) => {
-                serde_json::json!({ "heartbeat": { "head": sequence_text(head) } })
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Events => EVENTS,
+            Self::Lines => LINES,
+        }
+    }
+
+    /// What stands around each event.
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::Events => {
+                Framing { sequence: Some("id: "), before: "\nevent: event\ndata: ", after: "\n\n" }
             }
-            Err(error) => serde_json::json!({ "error": chain(&error) }),
+            Self::Lines => Framing { sequence: None, before: "{\"event\":", after: "}\n" },
+        }
+    }
+
+    fn write(self, piece: Result<Piece, hob_bus::Error>) -> Bytes {
+        let text = match (self, piece) {
+            (_, Ok(Piece::Events(text))) => return text,
+            (Self::Events, Ok(Piece::Heartbeat { head })) => {
+                format!("event: heartbeat\ndata: {{\"head\":\"{}\"}}\n\n", sequence_text(head))
+            }
+            (Self::Lines, Ok(Piece::Heartbeat { head })) => {
+                format!("{{\"heartbeat\":{{\"head\":\"{}\"}}}}\n", sequence_text(head))
+            }
+            (Self::Events, Err(error)) => {
+                format!("event: error\ndata: {}\n\n", chain(&error).replace(['\n', '\r'], " "))
+            }
+            (Self::Lines, Err(error)) => format!("{}\n", serde_json::json!({ "error": chain(&error) })),
         };
-        Ok::<_, Infallible>(format!("{line}\n"))
-    });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], axum::body::Body::from_stream(lines)).into_response()
+        text.into()
+    }
+
+    /// The answer.
+    pub(crate) fn answer(self, follow: Follow) -> Response {
+        let pieces = follow.into_stream().map(move |piece| Ok::<_, Infallible>(self.write(piece)));
+        let headers = [(header::CONTENT_TYPE, self.media_type()), (header::CACHE_CONTROL, "no-cache")];
+        (headers, Body::from_stream(pieces)).into_response()
+    }
+}
+
+/// Whether the caller accepts a media type by its name.
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let fields = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut ranges = fields.flat_map(|value| value.split(','));
+    ranges.any(|range| {
+        let name = range.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case(media_type)
+    })
 }
 
 /// The position after which to go on, when the caller names one.
@@ -50,24 +98,25 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError
     })
 }
 
-/// The answer: each event with its sequence as id, and a heartbeat every two seconds that names the log's head. An
-/// error ends the stream after an event `error` that says why.
-pub(crate) fn stream(
-    tail: impl Stream<Item = Result<TailItem, hob_bus::Error>> + Send + 'static,
-) -> Response {
-    let frames = tail.map(|item| {
-        let frame = match item {
-            Ok(TailItem::Event(event)) => {
-                let data = serde_json::to_string(&event).expect("an event has only JSON values");
-                sse::Event::default().id(event.sequence.clone()).event("event").data(data)
-            }
-            Ok(TailItem::Heartbeat { head }) => {
-                let data = format!("{{\"head\":\"{}\"}}", sequence_text(head));
-                sse::Event::default().event("heartbeat").data(data)
-            }
-            Err(error) => sse::Event::default().event("error").data(chain(&error).replace(['\n', '\r'], " ")),
-        };
-        Ok::<_, Infallible>(frame)
-    });
-    Sse::new(frames).into_response()
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_accepted_by_its_name() {
+        for (accept, expected) in [
+            ("text/event-stream", Some(Form::Events)),
+            ("text/html, Text/Event-Stream;q=0.9", Some(Form::Events)),
+            ("application/x-ndjson", Some(Form::Lines)),
+            ("application/x-ndjson-more", None),
+            ("application/json", None),
+            ("*/*", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(Form::wanted(&headers), expected, "{accept}");
+        }
+        assert_eq!(Form::wanted(&HeaderMap::new()), None);
+    }
 }

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct Bells {
     listeners: RwLock<HashMap<Tag, Vec<Weak<Notify>>>>,
+    /// Those who listen to every topic.
+    everywhere: RwLock<Vec<Weak<Notify>>>,
     /// Topics that have something new, which readers may not see yet.
     touched: Mutex<BTreeSet<Tag>>,
 }
@@ -30,16 +32,20 @@ impl Bells {
         }
     }
 
-    /// These topics have something new, which readers see once the head moves.
+    /// From now on this bell rings whenever the head moves.
+    pub(crate) fn listen_to_all(&self, bell: &Arc<Notify>) {
+        let mut everywhere = self.everywhere.write().unwrap_or_else(PoisonError::into_inner);
+        everywhere.retain(|other| other.strong_count() > 0);
+        everywhere.push(Arc::downgrade(bell));
+    }
+
+    /// These topics have something new, which readers see once the head moves. Noted also when nobody listens: who
+    /// begins to between here and there is not forgotten.
     pub(crate) fn touch<'a>(&self, tags: impl IntoIterator<Item = &'a Tag>) {
-        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
-        if listeners.is_empty() {
-            return;
-        }
-        let mut last = None;
+        let (mut touched, mut last) = (self.touched(), None);
         for tag in tags {
-            if last != Some(tag) && listeners.contains_key(tag) {
-                self.touched().insert(tag.clone());
+            if last != Some(tag) && !touched.contains(tag) {
+                touched.insert(tag.clone());
             }
             last = Some(tag);
         }
@@ -47,6 +53,9 @@ impl Bells {
 
     /// The head has moved: rings for every topic that was touched.
     pub(crate) fn ring(&self) {
+        let everywhere = self.everywhere.read().unwrap_or_else(PoisonError::into_inner);
+        everywhere.iter().filter_map(Weak::upgrade).for_each(|bell| bell.notify_waiters());
+        drop(everywhere);
         let touched = std::mem::take(&mut *self.touched());
         if touched.is_empty() {
             return;

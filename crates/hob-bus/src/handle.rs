@@ -12,7 +12,10 @@ use tokio::sync::watch;
 
 use crate::clocks::Clocks;
 use crate::conditions::{self, Conditions};
+use crate::course::Ask;
 use crate::delayed::{self, Delayed};
+use crate::feed::{Feeds, Follow};
+use crate::filter::Filters;
 use crate::idempotency::Idempotency;
 use crate::index::{Index, IndexLimits};
 use crate::model::limits::CURSOR_EVERY;
@@ -26,6 +29,7 @@ use crate::push::Pushes;
 use crate::read::Reader;
 use crate::subscriptions::Subscriptions;
 use crate::tail::Tail;
+use crate::text::Framing;
 use crate::topics::Topics;
 use crate::watchdog::{WATCH_EVERY, Watchdog};
 use crate::{Error, EventPage, Filter, Put};
@@ -55,6 +59,9 @@ pub(crate) struct Inner {
     pub(crate) idempotency: Idempotency,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) pushes: Pushes,
+    pub(crate) feeds: Feeds,
+    /// When it was opened: what streams wait for together is counted from here.
+    pub(crate) begun: tokio::time::Instant,
     conditions: Conditions,
 }
 
@@ -98,6 +105,8 @@ impl Bus {
             idempotency,
             subscriptions,
             conditions,
+            feeds: Feeds::default(),
+            begun: tokio::time::Instant::now(),
             pushes: Pushes::default(),
         };
         let inner = Arc::new(inner);
@@ -114,6 +123,7 @@ impl Bus {
     /// to 200 ms of acknowledgements are handed out again.
     pub async fn close(&self) {
         self.inner.closed.send_replace(true);
+        self.inner.subscriptions.follow_streams(self.inner.clocks.wall.now()).await;
         if let Some((count, error)) =
             self.inner.subscriptions.save(&self.inner.reader(), self.inner.clocks.wall.now()).await
         {
@@ -207,6 +217,17 @@ impl Bus {
         Tail::new(Arc::clone(&self.inner), filter, after)
     }
 
+    /// The same as text, which readers who ask for the same share. While events come quickly, those of a few
+    /// milliseconds come together. Fails at once when the log no longer keeps what comes next.
+    pub fn follow(&self, filter: Filter, after: u64, framing: Framing) -> Result<Follow, Error> {
+        let ask = Ask::new(filter, Filters::default());
+        let reader = self.inner.reader();
+        if after > 0 {
+            reader.check_kept_but(after, &ask.tags(&reader), &BTreeMap::new())?;
+        }
+        Ok(Follow::new(Arc::clone(&self.inner), ask, after, framing))
+    }
+
     /// The newest durable sequence; 0 when there is no event.
     pub fn head(&self) -> u64 {
         self.inner.positions.head()
@@ -264,6 +285,13 @@ impl Inner {
         Reader { log: &self.events, positions: &self.positions }
     }
 
+    /// The next of the moments that come one such span after the other, the same for all who ask.
+    pub(crate) fn next_moment(&self, span: Duration) -> tokio::time::Instant {
+        let now = tokio::time::Instant::now();
+        let past = (now - self.begun).as_nanos() % span.as_nanos().max(1);
+        now + span.saturating_sub(Duration::from_nanos(past as u64))
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if *self.closed.borrow() { Err(Error::Closed) } else { Ok(()) }
     }
@@ -311,6 +339,7 @@ async fn save_cursors(inner: Weak<Inner>) {
     loop {
         every.tick().await;
         let Some(inner) = inner.upgrade() else { return };
+        inner.subscriptions.follow_streams(inner.clocks.wall.now()).await;
         let failed = inner.subscriptions.save(&inner.reader(), inner.clocks.wall.now()).await;
         tell(&inner).await;
         if let Some((count, error)) = failed.as_ref().filter(|_| !is_failing) {

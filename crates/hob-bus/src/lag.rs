@@ -4,7 +4,6 @@
 //! (1,000 events or 1 MiB); the rest is counted from the topics' marks, without regard to types and filters, and may be
 //! up to 255 events too many for each topic.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hob_core::Timestamp;
@@ -48,8 +47,9 @@ pub(crate) async fn describe(
     let mut body = subscription.body.lock().await;
     let body = &mut *body;
     subscription.step(body, Input::Tick, now);
+    subscription.streamed(body, now);
     let lag = measure(body, reader).await?;
-    let streams = subscription.streams.load(Ordering::Relaxed);
+    let streams = subscription.streams();
     let standstill = standstill(key, body, reader, topics, &lag, streams, now);
     let state = &body.state;
     let word = match &standstill {

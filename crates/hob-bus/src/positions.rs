@@ -3,11 +3,11 @@
 //! Counts move before the head does, so whoever sees a head finds every topic that has an event up to it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use hob_core::{Scope, Timestamp, TopicName};
 use hob_store::Tag;
-use tokio::sync::watch;
 
 use crate::Error;
 use crate::bells::Bells;
@@ -53,13 +53,13 @@ struct Standing {
 #[derive(Debug)]
 pub(crate) struct Positions {
     places: RwLock<HashMap<Tag, Place>>,
-    head: watch::Sender<u64>,
+    head: AtomicU64,
     pub(crate) bells: Bells,
 }
 
 impl Positions {
     pub(crate) fn new() -> Self {
-        Self { places: RwLock::default(), head: watch::Sender::new(0), bells: Bells::default() }
+        Self { places: RwLock::default(), head: AtomicU64::new(0), bells: Bells::default() }
     }
 
     /// Takes in durable events, in order of their sequences. A tag that is no topic's is left out.
@@ -84,20 +84,12 @@ impl Positions {
 
     /// Lets everybody read up to `head`.
     pub(crate) fn move_head(&self, head: u64) {
-        self.head.send_if_modified(|known| {
-            let is_newer = head > *known;
-            *known = head.max(*known);
-            is_newer
-        });
+        self.head.fetch_max(head, Ordering::SeqCst);
         self.bells.ring();
     }
 
     pub(crate) fn head(&self) -> u64 {
-        *self.head.borrow()
-    }
-
-    pub(crate) fn watch_head(&self) -> watch::Receiver<u64> {
-        self.head.subscribe()
+        self.head.load(Ordering::SeqCst)
     }
 
     /// The scope and topic that a tag stands for, once it has events.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hob_core::{Scope, Timestamp};
+use hob_core::{Scope, Timestamp, TopicName};
 use hob_store::{Batch, Log, ReadLimits, Stored, Tag};
 use hob_wire::{Event, sequence_text};
 
@@ -196,20 +196,9 @@ impl Reader<'_> {
 
     /// The event of a record, when the filter means it.
     pub(crate) fn event(&self, filter: &Filter, stored: &Stored) -> Option<Event> {
-        if !is_within(filter, Timestamp::from_micros(stored.time)) {
-            return None;
-        }
         let row = decode(stored)?;
-        let is_meant =
-            |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
-        if !is_meant(&filter.subject, row.subject)
-            || !is_meant(&filter.request_id, row.request_id)
-            || !is_meant(&filter.id, Some(row.id))
-        {
-            return None;
-        }
         let (scope, topic) = self.positions.place(&stored.tag)?;
-        is_of_type(&filter.types, topic.as_str(), &row).then(|| event_of(scope, topic, stored, &row))
+        is_meant(filter, &topic, stored, &row).then(|| event_of(scope, topic, stored, &row))
     }
 
     /// One event, when the scope may see it.
@@ -257,6 +246,16 @@ pub(crate) fn decode(stored: &Stored) -> Option<EventRow<'_>> {
     row
 }
 
+/// Whether a filter means the event of a record, which is on one of its topics.
+pub(crate) fn is_meant(filter: &Filter, topic: &TopicName, stored: &Stored, row: &EventRow<'_>) -> bool {
+    let is_it = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+    is_within(filter, Timestamp::from_micros(stored.time))
+        && is_it(&filter.subject, row.subject)
+        && is_it(&filter.request_id, row.request_id)
+        && is_it(&filter.id, Some(row.id))
+        && is_of_type(&filter.types, topic.as_str(), row)
+}
+
 /// Whether an event is of one of the types; any will do when there are none.
 pub(crate) fn is_of_type(types: &[String], topic: &str, row: &EventRow<'_>) -> bool {
     let is_it = |wanted: &String| match row.is_notice {
@@ -270,12 +269,7 @@ fn is_within(filter: &Filter, time: Timestamp) -> bool {
     filter.from.is_none_or(|from| time >= from) && filter.to.is_none_or(|to| time < to)
 }
 
-pub(crate) fn event_of(
-    scope: Scope,
-    topic: hob_core::TopicName,
-    stored: &Stored,
-    row: &EventRow<'_>,
-) -> Event {
+pub(crate) fn event_of(scope: Scope, topic: TopicName, stored: &Stored, row: &EventRow<'_>) -> Event {
     let (data, data_base64) = match row.data {
         None => (None, None),
         Some((Form::Json, json)) => (serde_json::from_slice(json).ok(), None),

@@ -182,6 +182,8 @@ pub(crate) enum Input {
     Settle { lease: String, outcomes: Vec<(u64, Verdict)>, luck: u64 },
     /// The reader of a stream has done everything up to here; `head` is the newest durable sequence.
     AckStream { upto: u64, head: u64 },
+    /// A stream whose reader acknowledges nothing has sent everything up to here, so many events.
+    Sent { upto: u64, events: u64 },
     /// These can no longer be read and are given up.
     Lost(Vec<Item>),
     /// These are no longer what it asks for.
@@ -278,6 +280,7 @@ pub(crate) fn step(mut state: State, input: Input, now: Timestamp) -> (State, Ve
         Input::Ack(ack) => state.ack(ack, now),
         Input::Settle { lease, outcomes, luck } => state.settle(&lease, outcomes, luck, now),
         Input::AckStream { upto, head } => state.ack_stream(upto, head),
+        Input::Sent { upto, events } => Ok(state.sent(upto, events)),
         Input::Lost(items) => {
             state.counts.damaged += items.len() as u64;
             Ok(state.give_up(&items))

@@ -1,10 +1,11 @@
 //! One subscription at work: it looks into the log, asks `step` what to do, and does it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hob_core::{Id, Timestamp};
 use hob_store::Tag;
 use hob_wire::{Batch, Condition, DeliveryError, Event};
@@ -19,21 +20,29 @@ use crate::model::{Pull, SubscriptionKey, hob_topics};
 use crate::positions::{Positions, tags_for};
 use crate::read::Reader;
 use crate::rows::SubscriptionRow;
-use crate::step::{Action, Input, Item, State, Terms, step};
+use crate::step::{Action, Input, State, Terms, step};
+use handed::Handed;
 
 mod acks;
 mod gather;
+mod handed;
 mod look;
 mod push;
 mod save;
 mod snapshot;
+mod streams;
 
-pub(crate) use look::{is_wanted, seen_anyhow};
+pub(crate) use look::seen_anyhow;
 #[allow(unused_imports, reason = "pushes use it next")]
 pub(crate) use push::{Outcome, Taken};
+pub use streams::Progress;
+pub(crate) use streams::Streaming;
 
 /// Longest sleep of a waiting puller before it looks at the wall clock again, while something is due.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// While events come more often than this, pulls bring what came within each such span together: two requests for many
+/// events. A pull that asks not to wait, or gets as many events as it may have, is not held up.
+const GATHER_EVERY: Duration = Duration::from_millis(8);
 /// A cursor that moved so far over events of others is written, so that these are not looked through again.
 const PASSED_EVENTS: u64 = 10_000;
 
@@ -43,8 +52,10 @@ pub(crate) struct Subscription {
     pub(crate) body: Mutex<Body>,
     /// Rings when one of its topics has something new, or something may be ready that was not.
     bell: Arc<Notify>,
-    /// Live streams open now.
-    pub(crate) streams: AtomicU64,
+    /// Its live streams, and those that ended since they were last looked at.
+    places: SyncMutex<Vec<Arc<streams::Place>>>,
+    /// Whether a stream has come further, or ended, since they were last looked at.
+    is_streamed: AtomicBool,
     wants_clock: AtomicBool,
     is_gone: AtomicBool,
     /// One writer of its keys at a time.
@@ -59,6 +70,8 @@ pub(crate) struct Body {
     pub(crate) tags: BTreeSet<Tag>,
     pub(crate) filters: Filters,
     pub(crate) state: State,
+    /// Until then whoever pulls again lets events gather.
+    gathering: Option<Instant>,
     /// When somebody last pulled.
     pub(crate) pulled: Option<Timestamp>,
     pub(crate) last_error: Option<DeliveryError>,
@@ -105,7 +118,7 @@ impl Unsaved {
 }
 
 enum Tried {
-    Taken(Taken),
+    Taken(Handed),
     /// Nothing is ready; something may be then.
     Wait(Option<Timestamp>),
     /// Nothing was ready, and there is more to look at.
@@ -128,6 +141,7 @@ impl Subscription {
             tags,
             filters,
             state,
+            gathering: None,
             pulled: None,
             last_error: None,
             saved,
@@ -139,7 +153,8 @@ impl Subscription {
             key,
             body: Mutex::new(body),
             bell: Arc::default(),
-            streams: AtomicU64::new(0),
+            places: SyncMutex::default(),
+            is_streamed: AtomicBool::new(false),
             wants_clock,
             is_gone: AtomicBool::new(false),
             saving: Mutex::default(),
@@ -199,10 +214,26 @@ impl Subscription {
 
     pub(crate) async fn lease(&self, inner: &Inner, pull: Pull) -> Result<Option<Batch>, Error> {
         self.check_pull(pull)?;
+        self.let_gather(pull).await;
         Ok(self.take(inner, pull).await?.map(|taken| taken.batch))
     }
 
-    async fn wait_for(&self, inner: &Inner, pull: Pull) -> Result<Option<Taken>, Error> {
+    /// The same as text.
+    pub(crate) async fn lease_text(&self, inner: &Inner, pull: Pull) -> Result<Option<Bytes>, Error> {
+        self.check_pull(pull)?;
+        self.let_gather(pull).await;
+        Ok(self.wait_for(inner, pull).await?.map(|handed| handed.text(&inner.reader())))
+    }
+
+    /// A puller who comes again at once, and who would wait, waits a moment: what comes meanwhile goes along.
+    async fn let_gather(&self, pull: Pull) {
+        let gathering = self.body.lock().await.gathering.take();
+        if let Some(until) = gathering.filter(|_| !pull.wait.is_zero()) {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    async fn wait_for(&self, inner: &Inner, pull: Pull) -> Result<Option<Handed>, Error> {
         let deadline = Instant::now() + pull.wait;
         loop {
             self.check_alive()?;
@@ -258,15 +289,15 @@ impl Subscription {
         }
         // From here on nothing waits, so that a puller who goes away takes no lease with it.
         let (lease, expires) = (Id::generate(now), now.plus(pull.lease_for));
-        let named = gathered.events.iter().map(|(item, event)| (*item, event.id.clone())).collect();
+        let given = gathered.events;
+        let named = given.iter().map(|given| (given.item, given.id.clone())).collect();
         let input = Input::Lease { lease: lease.clone(), items: named, expires };
         if self.step(body, input, now).iter().any(|action| matches!(action, Action::Refuse(_))) {
             return Ok(Tried::Again);
         }
-        let items: Vec<Item> = gathered.events.iter().map(|(item, _)| *item).collect();
-        let attempts = items.iter().map(|item| body.state.attempts(*item)).collect();
-        let events = gathered.events.into_iter().map(|(_, event)| event).collect();
-        Ok(Tried::Taken(Taken { batch: Batch { lease, expires, events }, attempts }))
+        let attempts = given.iter().map(|given| body.state.attempts(given.item)).collect();
+        body.gathering = (given.len() < pull.max).then(|| inner.next_moment(GATHER_EVERY));
+        Ok(Tried::Taken(Handed { lease, expires, given, attempts }))
     }
 
     /// Events that are damaged, or no longer what it asks for, are passed over; says whether there were any.

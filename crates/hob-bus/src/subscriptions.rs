@@ -201,6 +201,13 @@ impl Subscriptions {
         Ok(secrets.current.expose().to_owned())
     }
 
+    /// Moves the cursors of those that are read as streams.
+    pub(crate) async fn follow_streams(&self, now: Timestamp) {
+        for subscription in self.all() {
+            subscription.follow_streams(now).await;
+        }
+    }
+
     /// Writes the cursors that have moved; says how many could not be written, and why the first could not.
     pub(crate) async fn save(&self, reader: &Reader<'_>, now: Timestamp) -> Option<(usize, Error)> {
         let unsaved: Vec<_> = self.unsaved.take().iter().filter_map(|key| self.get(key).ok()).collect();

@@ -17,7 +17,7 @@ use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::extract::{InScope, PageParams, Params, json, page, page_of_lines};
-use crate::sse;
+use crate::sse::{self, Form};
 use crate::state::Api;
 
 pub(crate) use publish::tell_quota;
@@ -134,9 +134,14 @@ async fn list(
 ) -> Result<Response, ApiError> {
     let (after, order) = (filter.after()?, filter.order);
     let filter = filter.filter(scope)?;
-    if sse::is_wanted(&headers) {
-        let after = sse::last_event_id(&headers)?.or(after).unwrap_or_else(|| api.bus.head());
-        return Ok(sse::stream(api.bus.tail(filter, after).into_stream()));
+    if sse::accepts(&headers, sse::EVENTS) {
+        let head = api.bus.head();
+        let after = sse::last_event_id(&headers)?.or(after).unwrap_or(head);
+        if after > head {
+            let detail = format!("there is no event {after} yet: the newest is {head}");
+            return Err(ApiError::new(code::SEEK_AHEAD, detail).hint("go on after an event of this log"));
+        }
+        return Ok(Form::Events.answer(api.bus.follow(filter, after, Form::Events.framing())?));
     }
     let found = match (order, after) {
         (Order::Asc, _) => {
@@ -150,7 +155,7 @@ async fn list(
         }
     };
     let next = found.next.map(|next| next.to_string());
-    if sse::lines_are_wanted(&headers) {
+    if sse::accepts(&headers, sse::LINES) {
         return Ok(page_of_lines(cloudevents::lines(&found.events), next, &uri));
     }
     let items = found.events.into_iter().map(resource).collect();

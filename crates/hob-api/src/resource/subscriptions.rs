@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
-use hob_bus::{Pull, SubscriptionKey};
+use hob_bus::{Progress, Pull, SubscriptionKey};
 use hob_core::{TopicName, code, limits, parse_duration};
 use hob_wire::{
     Ack, Batch, DeadLetter, DeadLetterChoice, Hal, Page, Seek, SubscriptionPatch, SubscriptionSpec,
     SubscriptionState, Touched,
 };
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::Deserialize;
 
 use super::topics::OnBehalf;
@@ -20,7 +20,7 @@ use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::extract::{Body, InScope, PageParams, Params, json, page, page_of};
-use crate::sse;
+use crate::sse::{self, Form};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -56,6 +56,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             ("wait", "how long to wait for the first, for example 30s"),
             ("lease", "how long the events are yours, for example 30s"),
             ("after", "a stream goes on after this sequence; from the cursor without it"),
+            ("progress", "what moves a stream's cursor: sent (also without it) or acknowledged"),
         ])
         .answers_stream::<Batch>("application/json"),
         Endpoint::post("/v1/subscriptions/{name}/acks", Who::Service, "Acknowledge leased events", post(ack))
@@ -178,6 +179,17 @@ struct PullParams {
     wait: Option<String>,
     lease: Option<String>,
     after: Option<String>,
+    #[serde(default)]
+    progress: StreamProgress,
+}
+
+/// What moves the cursor of a subscription that is followed.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StreamProgress {
+    #[default]
+    Sent,
+    Acknowledged,
 }
 
 async fn events(
@@ -186,7 +198,7 @@ async fn events(
     Params(params): Params<PullParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if sse::is_wanted(&headers) || sse::lines_are_wanted(&headers) {
+    if let Some(form) = Form::wanted(&headers) {
         let after = params.after.as_deref().map(|text| {
             text.parse::<u64>().map_err(|_| {
                 ApiError::new(code::BAD_REQUEST, "after is no sequence")
@@ -194,8 +206,11 @@ async fn events(
             })
         });
         let after = sse::last_event_id(&headers)?.or(after.transpose()?);
-        let tail = api.bus.stream(&key, after).await?.into_stream();
-        return Ok(if sse::is_wanted(&headers) { sse::stream(tail) } else { sse::lines(tail) });
+        let progress = match params.progress {
+            StreamProgress::Sent => Progress::Sent,
+            StreamProgress::Acknowledged => Progress::Acknowledged,
+        };
+        return Ok(form.answer(api.bus.stream_text(&key, after, progress, form.framing()).await?));
     }
     let duration = |text: Option<String>, default| match text {
         None => Ok(default),
@@ -207,8 +222,8 @@ async fn events(
         wait: duration(params.wait, Duration::ZERO)?,
         lease_for: duration(params.lease, hob_bus::limits::LEASE_DEFAULT)?,
     };
-    match api.bus.lease(&key, pull).await? {
-        Some(batch) => Ok(json(StatusCode::OK, &batch)),
+    match api.bus.lease_text(&key, pull).await? {
+        Some(batch) => Ok(([(header::CONTENT_TYPE, Hal::<()>::MEDIA_TYPE)], batch).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

@@ -68,6 +68,7 @@ fn declarations() -> Declarations {
 
 pub(crate) struct House {
     pub(crate) app: Router,
+    pub(crate) bus: Bus,
     _data: tempfile::TempDir,
 }
 
@@ -96,7 +97,7 @@ pub(crate) async fn house() -> House {
         tokens.admit(&Secret::new(name), name, role).await.unwrap();
     }
     let api = Api::new(Parts {
-        bus,
+        bus: bus.clone(),
         deploy,
         watch,
         records: Records::new(Arc::clone(&store.signals)),
@@ -106,7 +107,7 @@ pub(crate) async fn house() -> House {
         clock: clock.clone(),
         facts: Facts { router_url: "http://127.0.0.1:2".to_owned(), started: clock.now() },
     });
-    let house = House { app: app(api), _data: data };
+    let house = House { app: app(api), bus, _data: data };
     let (status, body) =
         house.call(Method::PUT, "/v1/declarations", Some("admin"), Some(json!(declarations()))).await;
     assert_eq!(status, StatusCode::OK, "{body}");

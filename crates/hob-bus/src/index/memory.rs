@@ -26,9 +26,17 @@ pub struct IndexLimits {
     pub events: u64,
 }
 
+/// Ids of a tail. This and the next are seven eighths of a power of two, which is what a table of that size holds: one
+/// more would double its memory.
+const IDS_MAX: usize = 57_344;
+/// Entities of a tail: two tails and what is hot take 6 MB with hrefs of 60 bytes, however many entities there are.
+const ENTITIES_MAX: usize = 14_336;
+/// Events of a tail.
+const EVENTS_MAX: u64 = 131_072;
+
 impl Default for IndexLimits {
     fn default() -> Self {
-        Self { ids: 65_536, entities: 32_768, events: 131_072 }
+        Self { ids: IDS_MAX, entities: ENTITIES_MAX, events: EVENTS_MAX }
     }
 }
 

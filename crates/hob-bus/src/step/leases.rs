@@ -70,10 +70,13 @@ impl State {
     ) -> Result<Vec<Action>, Refusal> {
         let Some(lease) = self.leases.get(id) else { return self.ended(id) };
         let open = lease.open.clone();
+        let item = |kind, sequence| Item { kind, sequence };
+        let mut kinds = vec![Kind::Event, Kind::Letter, Kind::Noop];
+        kinds.retain(|kind| open.range(item(*kind, 0)..=item(*kind, u64::MAX)).next().is_some());
         let mut actions = Vec::new();
         for (sequence, verdict) in outcomes {
-            for kind in [Kind::Event, Kind::Letter, Kind::Noop] {
-                let item = Item { kind, sequence };
+            for kind in &kinds {
+                let item = item(*kind, sequence);
                 if open.contains(&item) {
                     self.settle_one(item, &verdict, luck, now);
                     actions = vec![Action::Save, Action::Freed];
@@ -183,14 +186,30 @@ impl State {
         if upto <= self.done() {
             return Ok(Vec::new());
         }
+        self.counts.delivered += self.pass(upto);
+        Ok(vec![Action::Save])
+    }
+
+    /// A stream's progress moves the cursor like an acknowledgement; while a puller holds a lease it moves nothing.
+    pub(super) fn sent(&mut self, upto: u64, events: u64) -> Vec<Action> {
+        if !self.leases.is_empty() || upto <= self.done() {
+            return Vec::new();
+        }
+        self.pass(upto);
+        self.counts.delivered += events;
+        vec![Action::Save]
+    }
+
+    /// Everything up to here is done; says how many events that were pending are among it.
+    fn pass(&mut self, upto: u64) -> u64 {
         self.unread = self.unread.split_off(&(upto + 1));
         let done: Vec<Item> =
             self.slots.range(Item::event(0)..=Item::event(upto)).map(|(item, _)| *item).collect();
-        self.counts.delivered += done.len() as u64;
+        let count = done.len() as u64;
         done.into_iter().for_each(|item| self.remove(item));
         self.letters.unbury_upto(upto);
         self.looked = upto.max(self.looked);
-        Ok(vec![Action::Save])
+        count
     }
 
     /// Ends the leases that have run out: what was not settled under them has failed once more.

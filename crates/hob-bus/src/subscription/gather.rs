@@ -9,14 +9,30 @@ use super::Body;
 use super::look::seen;
 use crate::error::Error;
 use crate::model::limits::{PULL_BYTES_MAX, PULL_EVENTS_MAX};
-use crate::read::{Reader, decode, event_of};
+use crate::read::{Reader, decode};
 use crate::step::{Item, Kind};
+
+/// Something that can be handed out.
+pub(super) struct Given {
+    pub(super) item: Item,
+    /// The event's id.
+    pub(super) id: String,
+    pub(super) what: What,
+}
+
+/// What it is.
+pub(super) enum What {
+    /// A record of the log.
+    Stored(Stored),
+    /// A snapshot's event, which is in no log.
+    Noop(Box<Event>),
+}
 
 /// What can be handed out, and what cannot.
 #[derive(Default)]
 pub(super) struct Gathered {
     /// As far as they fit.
-    pub(super) events: Vec<(Item, Event)>,
+    pub(super) events: Vec<Given>,
     /// Looked for and not there.
     pub(super) lost: Vec<Item>,
     /// No longer asked for.
@@ -40,7 +56,10 @@ pub(super) async fn gather(
     for item in items {
         if item.kind == Kind::Noop {
             match body.noops.get(&item.sequence) {
-                Some(noop) => gathered.events.push((*item, noop.clone())),
+                Some(noop) => {
+                    let (id, what) = (noop.id.clone(), What::Noop(Box::new(noop.clone())));
+                    gathered.events.push(Given { item: *item, id, what });
+                }
                 None => gathered.unwanted.push(*item),
             }
             continue;
@@ -58,9 +77,10 @@ pub(super) async fn gather(
             continue;
         }
         bytes += stored.payload.len();
-        match decode(stored).zip(reader.positions.place(&stored.tag)) {
-            Some((row, (scope, topic))) => {
-                gathered.events.push((*item, event_of(scope, topic, stored, &row)));
+        match decode(stored).filter(|_| reader.positions.count(&stored.tag).0 > 0) {
+            Some(row) => {
+                let (id, what) = (row.id.to_owned(), What::Stored(stored.clone()));
+                gathered.events.push(Given { item: *item, id, what });
             }
             None => gathered.lost.push(*item),
         }

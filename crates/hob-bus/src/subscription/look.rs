@@ -8,7 +8,7 @@ use hob_wire::{Collapse, EventChange as Change};
 
 use super::{Body, Subscription};
 use crate::error::Error;
-use crate::filter::{Filters, View};
+use crate::filter::View;
 use crate::index::EntityKey;
 use crate::model::limits::{PULL_BYTES_MAX, PULL_EVENTS_MAX};
 use crate::read::{Reader, decode, is_of_type};
@@ -118,18 +118,6 @@ pub(super) fn seen(reader: &Reader<'_>, body: &Body, stored: &Stored) -> Option<
     let time = Timestamp::from_micros(stored.time);
     let view = View { row: &row, scope: &scope, topic: &topic, sequence: stored.seq, time };
     if body.filters.matches(&view) { seen_anyhow(stored) } else { None }
-}
-
-/// Whether filters let a record pass.
-pub(crate) fn is_wanted(reader: &Reader<'_>, filters: &Filters, stored: &Stored) -> bool {
-    if *filters == Filters::default() {
-        return true;
-    }
-    let (Some(row), Some((scope, topic))) = (decode(stored), reader.positions.place(&stored.tag)) else {
-        return false;
-    };
-    let time = Timestamp::from_micros(stored.time);
-    filters.matches(&View { row: &row, scope: &scope, topic: &topic, sequence: stored.seq, time })
 }
 
 /// What a record is to a subscription, whether it asks for it or not.

@@ -46,7 +46,7 @@ pub(crate) enum Outcome {
 impl Subscription {
     /// Leases events to push; waits for the first as long as `pull` says. None when there was none.
     pub(crate) async fn take(&self, inner: &Inner, pull: Pull) -> Result<Option<Taken>, Error> {
-        self.wait_for(inner, pull).await
+        Ok(self.wait_for(inner, pull).await?.map(|handed| handed.taken(&inner.reader())))
     }
 
     /// Tells how the pushes of a lease went. Events that are not named stay leased. Fails with

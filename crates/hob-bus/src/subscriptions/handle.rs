@@ -1,11 +1,18 @@
 //! What others ask of subscriptions: part of [`Bus`].
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use hob_core::{Scope, Timestamp};
 use hob_wire::{Ack, Batch, SubscriptionSpec, SubscriptionState};
 
+use crate::course::Ask;
+use crate::feed::Follow;
 use crate::lag::describe;
-use crate::subscription::Subscription;
+use crate::subscription::{Progress, Streaming, Subscription};
 use crate::tail::Tail;
+use crate::text::Framing;
 use crate::{Bus, Error, Filter, Pull, Put, SubscriptionKey};
 
 impl Bus {
@@ -94,6 +101,17 @@ impl Bus {
         }
     }
 
+    /// The same as the JSON of a [`Batch`], written straight from the log's rows.
+    pub async fn lease_text(&self, key: &SubscriptionKey, pull: Pull) -> Result<Option<Bytes>, Error> {
+        self.inner.check_open()?;
+        let subscription = self.inner.subscriptions.get(key)?;
+        let mut closed = self.inner.closed.subscribe();
+        tokio::select! {
+            leased = subscription.lease_text(&self.inner, pull) => leased,
+            _ = closed.wait_for(|is_closed| *is_closed) => Err(Error::Closed),
+        }
+    }
+
     /// Takes an acknowledgement, whole or not at all. A reader of [`Bus::stream`] acknowledges with the lease
     /// `stream` and `upto`.
     pub async fn ack(&self, key: &SubscriptionKey, ack: Ack) -> Result<(), Error> {
@@ -102,16 +120,67 @@ impl Bus {
         subscription.ack(ack, self.inner.positions.head(), self.inner.clocks.wall.now()).await
     }
 
-    /// A live stream of what the subscription asks for, after a sequence, or after its cursor. Does not move the
-    /// cursor.
-    pub async fn stream(&self, key: &SubscriptionKey, after: Option<u64>) -> Result<Tail, Error> {
+    /// A live stream of what the subscription asks for, after a sequence, or after its cursor. What was given out
+    /// before [`Tail::next`] is called counts as sent; see [`Progress`] for what that does to the cursor. Fails at once
+    /// when it would begin ahead of the log, or where the log no longer keeps what comes next.
+    pub async fn stream(
+        &self,
+        key: &SubscriptionKey,
+        after: Option<u64>,
+        progress: Progress,
+    ) -> Result<Tail, Error> {
+        let Beginning { ask, after, forgone, streaming } = self.begin(key, after, progress).await?;
+        let tail = Tail::asking(Arc::clone(&self.inner), ask, after);
+        Ok(tail.with(|course| course.of(streaming, forgone)))
+    }
+
+    /// The same as text; see [`Bus::follow`].
+    pub async fn stream_text(
+        &self,
+        key: &SubscriptionKey,
+        after: Option<u64>,
+        progress: Progress,
+        framing: Framing,
+    ) -> Result<Follow, Error> {
+        let Beginning { ask, after, forgone, streaming } = self.begin(key, after, progress).await?;
+        let follow = Follow::new(Arc::clone(&self.inner), ask, after, framing);
+        Ok(follow.with(|course| course.of(streaming, forgone)))
+    }
+
+    async fn begin(
+        &self,
+        key: &SubscriptionKey,
+        after: Option<u64>,
+        progress: Progress,
+    ) -> Result<Beginning, Error> {
+        self.inner.check_open()?;
         let subscription = self.inner.subscriptions.get(key)?;
-        let body = subscription.body.lock().await;
+        let mut body = subscription.body.lock().await;
+        subscription.streamed(&mut body, self.inner.clocks.wall.now());
+        let (reader, head) = (self.inner.reader(), self.inner.positions.head());
+        if let Some(at) = after.filter(|after| *after > head) {
+            return Err(Error::SeekAhead { name: key.name.clone(), at: at.to_string(), head });
+        }
+        let mut forgone = body.row.forgone.clone();
+        match after {
+            // Who begins with what there is misses nothing.
+            Some(0) => forgone = reader.forgone(&body.tags),
+            _ => body.check_kept(reader.start(after.unwrap_or(body.state.done())), &reader)?,
+        }
+        let after = after.unwrap_or(body.state.done());
         let types = body.row.types.clone();
         let filter = Filter { types, ..Filter::topics(key.scope.clone(), body.row.topics.clone()) };
-        let after = after.unwrap_or(body.state.done());
-        let filters = body.filters.clone();
+        let ask = Ask::new(filter, body.filters.clone());
         drop(body);
-        Ok(self.tail(filter, after).of(subscription, filters))
+        let streaming = Streaming::new(subscription, progress);
+        Ok(Beginning { ask, after, forgone, streaming })
     }
+}
+
+/// What a stream of a subscription begins with.
+struct Beginning {
+    ask: Ask,
+    after: u64,
+    forgone: BTreeMap<String, u64>,
+    streaming: Streaming,
 }

@@ -5,6 +5,7 @@
 mod clocks;
 mod controlling;
 mod entities;
+mod following;
 mod keeping;
 mod killing;
 mod losing;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hob_bus::{Error, Pull, TailItem};
+use hob_bus::{Error, Progress, Pull, TailItem};
 use hob_core::code;
 use hob_wire::{Ack, Batch, CursorAt, Nack, SubscriptionSpec, sequence_text};
 
@@ -170,7 +170,7 @@ async fn a_deleted_subscription_ends_its_streams_and_leaves_no_cursor() {
     let mailer = key("mailer", "emails");
     world.bus.put_subscription(&mailer, spec(CursorAt::Start)).await.unwrap();
     world.publish(vec![update(1)]).await;
-    let mut stream = world.bus.stream(&mailer, None).await.unwrap();
+    let mut stream = world.bus.stream(&mailer, None, Progress::Acknowledged).await.unwrap();
     let event = loop {
         if let TailItem::Event(event) = stream.next().await.unwrap() {
             break event;

@@ -148,7 +148,8 @@ pub(crate) async fn pull(
 
 /// Follows the stream until it ends, and acknowledges every twentieth event with all before it.
 async fn follow(caller: &Caller, shared: &Shared, name: &str) {
-    let url = format!("{}/v1/subscriptions/{name}/events?service={CONSUMER}", caller.url);
+    let path = format!("/v1/subscriptions/{name}/events?service={CONSUMER}&progress=acknowledged");
+    let url = format!("{}{path}", caller.url);
     let request = caller.http.get(url).bearer_auth(&caller.token).header("accept", "text/event-stream");
     let Ok(mut response) = request.send().await else { return };
     let (mut text, mut waiting) = (String::new(), VecDeque::new());
