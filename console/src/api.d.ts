@@ -5462,6 +5462,8 @@ export interface operations {
                 lease?: string;
                 /** @description a stream goes on after this sequence; from the cursor without it */
                 after?: string;
+                /** @description what moves a stream's cursor: sent (also without it) or acknowledged */
+                progress?: string;
             };
             header?: never;
             path: {
