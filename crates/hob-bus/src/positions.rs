@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use hob_core::{Scope, Timestamp, TopicName};
-use hob_store::Tag;
+use hob_store::{Tag, varint};
 
 use crate::Error;
 use crate::bells::Bells;
 use crate::model::platform_scope;
-use crate::rows::{put_varint, take_varint};
 
 /// Every so many events of a topic its sequence is noted, so that events after a cursor can be counted without
 /// reading them.
@@ -186,16 +185,16 @@ impl Positions {
 impl Snapshot {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         for (tag, standing) in &self.0 {
-            put_varint(out, tag.as_str().len() as u64);
+            varint::write(out, tag.as_str().len() as u64);
             out.extend_from_slice(tag.as_str().as_bytes());
             out.extend_from_slice(&standing.latest.as_micros().to_le_bytes());
             for number in [standing.events, standing.last, standing.marks.len() as u64] {
-                put_varint(out, number);
+                varint::write(out, number);
             }
             let mut before = (0, 0);
             for (nth, sequence) in &standing.marks {
-                put_varint(out, nth - before.0);
-                put_varint(out, sequence - before.1);
+                varint::write(out, nth - before.0);
+                varint::write(out, sequence - before.1);
                 before = (*nth, *sequence);
             }
         }
@@ -205,17 +204,17 @@ impl Snapshot {
         let mut rest = bytes;
         let mut all = Vec::new();
         while !rest.is_empty() {
-            let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+            let length = usize::try_from(varint::take(&mut rest)?).ok()?;
             let (tag, after) = rest.split_at_checked(length)?;
             let (latest, after) = after.split_first_chunk::<8>()?;
             rest = after;
             let tag = Tag::new(std::str::from_utf8(tag).ok()?).ok()?;
-            let (events, last) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
-            let count = usize::try_from(take_varint(&mut rest)?).ok().filter(|count| *count <= MARKS_MAX)?;
+            let (events, last) = (varint::take(&mut rest)?, varint::take(&mut rest)?);
+            let count = usize::try_from(varint::take(&mut rest)?).ok().filter(|count| *count <= MARKS_MAX)?;
             let mut marks = Vec::with_capacity(count);
             let mut before = (0_u64, 0_u64);
             for _ in 0..count {
-                let (nth, sequence) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
+                let (nth, sequence) = (varint::take(&mut rest)?, varint::take(&mut rest)?);
                 before = (before.0.checked_add(nth)?, before.1.checked_add(sequence)?);
                 marks.push(before);
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-pub(crate) use event::{EventRow, Form, id_space, put_varint, set_entityseq, take_varint};
+pub(crate) use event::{EventRow, Form, id_space, set_entityseq};
 pub(crate) use idempotency::IdempotencyRow;
 pub(crate) use subscription::{CursorRow, LetterRow, PauseRow, SecretsRow, SubscriptionRow};
 

@@ -4,14 +4,10 @@
 //! After a rotation both secrets sign for a day, so that an endpoint may change over in between without refusing
 //! anything.
 
-use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use hob_core::{Timestamp, random_bytes};
-use sha2::Sha256;
+use hob_wire::webhook::SigningKey;
 
 use crate::rows::SecretsRow;
 
@@ -21,15 +17,10 @@ pub(crate) const ROTATION: Duration = Duration::from_secs(24 * 3600);
 const SECRET_BYTES: usize = 32;
 /// Fewest and most bytes of a secret.
 const SECRET_BYTES_RANGE: std::ops::RangeInclusive<usize> = 24..=64;
-const SECRET_PREFIX: &str = "whsec_";
-const SIGNATURE_PREFIX: &str = "v1,";
 
 /// A secret that signs: `whsec_` and the base64 of 24 to 64 bytes. It never shows itself in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct SigningSecret {
-    text: String,
-    key: Vec<u8>,
-}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SigningSecret(SigningKey);
 
 /// A text that is no signing secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,36 +30,18 @@ pub(crate) struct BadSecret;
 impl SigningSecret {
     /// A new secret.
     pub(crate) fn generate() -> Self {
-        let key = random_bytes::<SECRET_BYTES>().to_vec();
-        Self { text: format!("{SECRET_PREFIX}{}", STANDARD.encode(&key)), key }
+        Self(SigningKey::of(random_bytes::<SECRET_BYTES>().to_vec()))
     }
 
     /// A secret as it is stored.
     pub(crate) fn parse(text: &str) -> Result<Self, BadSecret> {
-        let base64 = text.strip_prefix(SECRET_PREFIX).ok_or(BadSecret)?;
-        let key = STANDARD.decode(base64).map_err(|_| BadSecret)?;
-        if !SECRET_BYTES_RANGE.contains(&key.len()) {
-            return Err(BadSecret);
-        }
-        Ok(Self { text: text.to_owned(), key })
+        let key = SigningKey::parse(text).filter(|key| SECRET_BYTES_RANGE.contains(&key.size()));
+        key.map(Self).ok_or(BadSecret)
     }
 
     /// The text itself, for storing it and for the one answer that shows it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.text
-    }
-
-    fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
-        let mut code = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        code.update(format!("{id}.{seconds}.").as_bytes());
-        code.update(body);
-        format!("{SIGNATURE_PREFIX}{}", STANDARD.encode(code.finalize().into_bytes()))
-    }
-}
-
-impl fmt::Debug for SigningSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningSecret(…)")
+    pub(crate) fn expose(&self) -> String {
+        self.0.secret()
     }
 }
 
@@ -93,8 +66,8 @@ impl Secrets {
 
     /// The same for storing them.
     pub(crate) fn to_row(&self) -> SecretsRow {
-        let previous = self.previous.as_ref().map(|(secret, until)| (secret.expose().to_owned(), *until));
-        SecretsRow { current: self.current.expose().to_owned(), previous }
+        let previous = self.previous.as_ref().map(|(secret, until)| (secret.expose(), *until));
+        SecretsRow { current: self.current.expose(), previous }
     }
 
     /// Those of a new endpoint.
@@ -110,13 +83,13 @@ impl Secrets {
 
     /// The value of `webhook-signature`: one signature, or two while a rotation lasts, the newest first.
     pub(crate) fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> String {
-        let seconds = unix_seconds(now);
-        let mut signatures = self.current.sign(id, seconds, body);
+        let time = unix_seconds(now).to_string();
+        let mut signatures = self.current.0.sign(id, &time, body);
         if let Some((previous, until)) = &self.previous
             && now < *until
         {
             signatures.push(' ');
-            signatures.push_str(&previous.sign(id, seconds, body));
+            signatures.push_str(&previous.0.sign(id, &time, body));
         }
         signatures
     }
@@ -159,7 +132,7 @@ mod tests {
         let both = secrets.sign(ID, start, BODY);
         let (new, old) = both.split_once(' ').unwrap();
         assert_eq!(old, SIGNATURE);
-        assert_eq!(new, secrets.current.sign(ID, 1_614_265_330, BODY));
+        assert_eq!(new, secrets.current.0.sign(ID, "1614265330", BODY));
         assert!(secrets.sign(ID, at(1_614_265_330 + 24 * 3600 - 1), BODY).contains(' '));
         assert!(!secrets.sign(ID, start.plus(ROTATION), BODY).contains(' '));
         assert_eq!(Secrets::from_row(&secrets.to_row()), Some(secrets));
@@ -169,12 +142,15 @@ mod tests {
     fn secrets_are_random_and_hide_themselves() {
         let (one, two) = (SigningSecret::generate(), SigningSecret::generate());
         assert_ne!(one, two);
-        assert_eq!(SigningSecret::parse(one.expose()), Ok(one.clone()));
-        assert!(!format!("{:?}", Secrets { current: one.clone(), previous: None }).contains(&one.text[6..]));
+        assert_eq!(SigningSecret::parse(&one.expose()), Ok(one.clone()));
+        let shown = format!("{:?}", Secrets { current: one.clone(), previous: None });
+        assert!(!shown.contains(&one.expose()[6..]));
     }
 
     #[test]
     fn what_is_no_secret_is_refused() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
         let of = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
         for (text, expect) in [(of(24), true), (of(64), true), (of(23), false), (of(65), false)] {
             assert_eq!(SigningSecret::parse(&text).is_ok(), expect, "{text}");

@@ -22,6 +22,8 @@ mod open;
 mod seek;
 mod store;
 
+pub mod varint;
+
 pub use blobs::{BLOB_BYTES_MAX, BLOB_NAME_BYTES_MAX, Blob, BlobError, Blobs};
 pub use examine::{Finding, examine};
 pub use index::{Index, IndexCommit, IndexEntry, IndexError, IndexPut};

@@ -13,7 +13,6 @@ mod recover;
 mod scan;
 pub(crate) mod segment;
 mod tail;
-pub(crate) mod varint;
 mod writer;
 
 use std::collections::BTreeSet;

@@ -4,18 +4,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 
 use hob_store::{Log, LogOptions, ReadLimits, Record, SegmentedLog, Stored, Tag};
+use hob_test::{Luck, Work, acknowledge, kill_a_child, work};
 
 const ROUNDS: u64 = 25;
 /// A child is killed after it acknowledged fewer records than this.
 const ACKNOWLEDGED_MAX: u64 = 600;
-const DIRECTORY_VARIABLE: &str = "HOB_STORE_KILL_DIRECTORY";
-const ROUND_VARIABLE: &str = "HOB_STORE_KILL_ROUND";
 
 fn open(directory: &Path) -> Arc<dyn Log> {
     let options = LogOptions { segment_bytes: 32 << 10, ..LogOptions::default() };
@@ -31,8 +28,7 @@ fn payload(round: u64, number: u64) -> Vec<u8> {
 /// Appends and prints until it is killed; passes at once when it is not run as the child.
 #[tokio::test]
 async fn child() {
-    let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from) else { return };
-    let round = std::env::var_os(ROUND_VARIABLE).unwrap().to_str().unwrap().parse().unwrap();
+    let Some(Work { directory, round }) = work() else { return };
     let log = open(&directory);
     let mut waiting = std::collections::VecDeque::new();
     for number in 0.. {
@@ -42,38 +38,10 @@ async fn child() {
         if waiting.len() == 16 {
             for (number, appended) in waiting.drain(..8) {
                 appended.durable.await.unwrap();
-                let line = format!("acknowledged {} {number}\n", appended.first);
-                std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+                acknowledge(&format!("{} {number}", appended.first));
             }
         }
     }
-}
-
-/// Runs a child, kills it once it acknowledged `kill_after` records, and returns sequence and number of all that it
-/// acknowledged.
-fn kill_a_child(directory: &Path, round: u64, kill_after: u64) -> Vec<(u64, u64)> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--nocapture", "--test-threads", "1"])
-        .env(DIRECTORY_VARIABLE, directory)
-        .env(ROUND_VARIABLE, round.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut acknowledged = Vec::new();
-    let mut line = String::new();
-    while lines.read_line(&mut line).unwrap() > 0 {
-        if let Some((_, numbers)) = line.split_once("acknowledged ").filter(|_| line.ends_with('\n')) {
-            let (seq, number) = numbers.trim().split_once(' ').unwrap();
-            acknowledged.push((seq.parse().unwrap(), number.parse().unwrap()));
-        }
-        if acknowledged.len() as u64 == kill_after {
-            child.kill().unwrap();
-        }
-        line.clear();
-    }
-    assert!(!child.wait().unwrap().success(), "the child was killed");
-    acknowledged
 }
 
 async fn read_all(log: &Arc<dyn Log>) -> Vec<Stored> {
@@ -88,16 +56,14 @@ async fn read_all(log: &Arc<dyn Log>) -> Vec<Stored> {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
-    use std::hash::{BuildHasher, RandomState};
-    let given = std::env::var_os("HOB_TEST_SEED").map(|seed| seed.to_str().unwrap().parse::<u64>().unwrap());
-    let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
-    println!("seed {seed}");
+    let luck = Luck::new();
     let directory = tempfile::tempdir().unwrap();
-    let mut acknowledged = Vec::new();
+    let mut acknowledged: Vec<(u64, u64, u64)> = Vec::new();
     for round in 0..ROUNDS {
-        let kill_after = 1 + (seed.rotate_left(round as u32 * 7) ^ round) % ACKNOWLEDGED_MAX;
-        for (seq, number) in kill_a_child(directory.path(), round, kill_after) {
-            acknowledged.push((seq, round, number));
+        let kill_after = luck.number(round, ACKNOWLEDGED_MAX);
+        for told in kill_a_child("child", directory.path(), round, kill_after) {
+            let (seq, number) = told.split_once(' ').unwrap();
+            acknowledged.push((seq.parse().unwrap(), round, number.parse().unwrap()));
         }
         let log = open(directory.path());
         assert_eq!(log.stats().quarantined, []);

@@ -29,6 +29,7 @@ mod sample;
 mod subscription;
 mod summary;
 mod topic;
+pub mod webhook;
 pub mod yaml;
 
 pub use access::{AccessRecord, Role};

@@ -1,7 +1,8 @@
 //! What a flush notes: up to where the index is complete, and where the topics stood there.
 
+use hob_store::varint;
+
 use crate::positions::Snapshot;
-use crate::rows::{put_varint, take_varint};
 
 /// The form of the note.
 const VERSION: u8 = 1;
@@ -22,7 +23,7 @@ impl Note {
 
     pub(super) fn encode(&self, watermark: u64) -> Vec<u8> {
         let mut out = vec![VERSION];
-        put_varint(&mut out, watermark);
+        varint::write(&mut out, watermark);
         self.positions.encode(&mut out);
         out
     }
@@ -33,7 +34,7 @@ impl Note {
         if *version != VERSION {
             return None;
         }
-        let watermark = take_varint(&mut rest)?;
+        let watermark = varint::take(&mut rest)?;
         Some(Self { watermark, positions: Snapshot::decode(rest)? })
     }
 }

@@ -1,6 +1,8 @@
 //! What is known of an entity, and its stored form in the index.
 
-use crate::rows::{EventRow, put_varint, take_varint};
+use hob_store::varint;
+
+use crate::rows::EventRow;
 
 const DELETED: u8 = 1;
 const TAGGED: u8 = 2;
@@ -30,8 +32,8 @@ impl EntityState {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        put_varint(out, self.sequence);
-        put_varint(out, self.entityseq);
+        varint::write(out, self.sequence);
+        varint::write(out, self.entityseq);
         let flags =
             if self.is_deleted { DELETED } else { 0 } | if self.entitytag.is_some() { TAGGED } else { 0 };
         out.push(flags);
@@ -40,7 +42,7 @@ impl EntityState {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
-        let (sequence, entityseq) = (take_varint(&mut rest)?, take_varint(&mut rest)?);
+        let (sequence, entityseq) = (varint::take(&mut rest)?, varint::take(&mut rest)?);
         let (flags, tag) = rest.split_first()?;
         let entitytag = if flags & TAGGED == 0 { None } else { Some(std::str::from_utf8(tag).ok()?.into()) };
         Some(Self { sequence, entityseq, is_deleted: flags & DELETED != 0, entitytag })

@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 
 use hob_core::Timestamp;
+use hob_store::varint;
 use hob_wire::Extension;
 
 const VERSION: u8 = 2;
@@ -97,7 +98,7 @@ impl<'a> EventRow<'a> {
         }
         self.texts().into_iter().flatten().for_each(|text| put_text(out, text));
         if !self.extensions.is_empty() {
-            put_varint(out, self.extensions.len() as u64);
+            varint::write(out, self.extensions.len() as u64);
             for (name, value) in &self.extensions {
                 put_text(out, name);
                 put_extension(out, value);
@@ -212,16 +213,8 @@ pub(crate) fn id_space<'a>(service: &'a str, source: Option<&str>) -> Cow<'a, st
     }
 }
 
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_varint(out, text.len() as u64);
+    varint::write(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -231,27 +224,13 @@ fn put_extension(out: &mut Vec<u8>, value: &Extension<'_>) {
         Extension::Boolean(true) => out.push(TRUE),
         Extension::Integer(number) => {
             out.push(INTEGER);
-            let number = i64::from(*number);
-            put_varint(out, ((number << 1) ^ (number >> 63)) as u64);
+            varint::write_signed(out, i64::from(*number));
         }
         Extension::Text(text) => {
             out.push(TEXT);
             put_text(out, text);
         }
     }
-}
-
-pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 fn take_entityseq(rest: &mut &[u8]) -> Option<u64> {
@@ -263,7 +242,7 @@ fn take_entityseq(rest: &mut &[u8]) -> Option<u64> {
 }
 
 fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
-    let length = usize::try_from(take_varint(rest)?).ok()?;
+    let length = usize::try_from(varint::take(rest)?).ok()?;
     let (text, after) = rest.split_at_checked(length)?;
     *rest = after;
     std::str::from_utf8(text).ok()
@@ -276,7 +255,7 @@ fn take_time(rest: &mut &[u8]) -> Option<Timestamp> {
 }
 
 fn take_extensions<'a>(rest: &mut &'a [u8]) -> Option<Vec<(&'a str, Extension<'a>)>> {
-    let count = take_varint(rest)?;
+    let count = varint::take(rest)?;
     let mut extensions = Vec::new();
     for _ in 0..count {
         let name = take_text(rest)?;
@@ -284,11 +263,7 @@ fn take_extensions<'a>(rest: &mut &'a [u8]) -> Option<Vec<(&'a str, Extension<'a
         *rest = after;
         let value = match kind {
             FALSE | TRUE => Extension::Boolean(kind == TRUE),
-            INTEGER => {
-                let number = take_varint(rest)?;
-                let number = (number >> 1) as i64 ^ -((number & 1) as i64);
-                Extension::Integer(i32::try_from(number).ok()?)
-            }
+            INTEGER => Extension::Integer(i32::try_from(varint::take_signed(rest)?).ok()?),
             TEXT => Extension::Text(Cow::Borrowed(take_text(rest)?)),
             _ => return None,
         };

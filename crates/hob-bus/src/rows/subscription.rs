@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hob_core::{Timestamp, TopicName};
+use hob_store::varint;
 use hob_wire::{DeliveryError, DeliverySpec, FilterSpec};
 use serde::{Deserialize, Serialize};
 
-use super::event::{put_varint, take_varint};
 use crate::step::Failure;
 
 /// A subscription at `subscriptions/<environment>/<tenant>/<service>/<name>`.
@@ -106,10 +106,10 @@ impl CursorRow {
             };
             let Some(failure) = failure else { continue };
             let millis = |time: Timestamp| u64::try_from(time.as_millis()).unwrap_or(0);
-            put_varint(&mut failed, sequence - last_failed);
-            put_varint(&mut failed, u64::from(failure.attempts));
-            put_varint(&mut failed, millis(failure.first));
-            put_varint(&mut failed, millis(failure.until));
+            varint::write(&mut failed, sequence - last_failed);
+            varint::write(&mut failed, u64::from(failure.attempts));
+            varint::write(&mut failed, millis(failure.first));
+            varint::write(&mut failed, millis(failure.until));
             last_failed = sequence;
         }
         put_run(&mut runs, run, end);
@@ -131,10 +131,10 @@ impl CursorRow {
         let mut failures = BTreeMap::new();
         let mut sequence = 0_u64;
         while !rest.is_empty() {
-            sequence = sequence.checked_add(take_varint(&mut rest)?)?;
-            let attempts = u32::try_from(take_varint(&mut rest)?).ok()?;
+            sequence = sequence.checked_add(varint::take(&mut rest)?)?;
+            let attempts = u32::try_from(varint::take(&mut rest)?).ok()?;
             let mut time = || {
-                let millis = i64::try_from(take_varint(&mut rest)?).ok()?;
+                let millis = i64::try_from(varint::take(&mut rest)?).ok()?;
                 Some(Timestamp::from_micros(millis.checked_mul(1_000)?))
             };
             failures.insert(sequence, Failure { attempts, first: time()?, until: time()? });
@@ -144,8 +144,8 @@ impl CursorRow {
         let mut pending = Vec::new();
         let mut end = 0_u64;
         while !rest.is_empty() {
-            let first = end.checked_add(take_varint(&mut rest)?)?;
-            end = first.checked_add(take_varint(&mut rest)?)?;
+            let first = end.checked_add(varint::take(&mut rest)?)?;
+            end = first.checked_add(varint::take(&mut rest)?)?;
             if end - first > crate::limits::PENDING_MAX as u64 {
                 return None;
             }
@@ -157,8 +157,8 @@ impl CursorRow {
 
 fn put_run(out: &mut Vec<u8>, run: Option<(u64, u64)>, end: u64) -> u64 {
     let Some((first, length)) = run else { return end };
-    put_varint(out, first - end);
-    put_varint(out, length);
+    varint::write(out, first - end);
+    varint::write(out, length);
     first + length
 }
 

@@ -3,14 +3,10 @@
 //!
 //! The test runs itself as the child, which prints a line for each event that was acknowledged.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use hob_bus::{Bus, Filter};
 use hob_core::Clock;
 use hob_store::{LogOptions, Store, StoreOptions};
+use hob_test::{Luck, Work, acknowledge, kill_a_child, work};
 use hob_wire::{Event, Retention, TopicTerms};
 
 use crate::losing::open;
@@ -21,7 +17,6 @@ const ROUNDS: u64 = 8;
 const ACKNOWLEDGED_MAX: u64 = 900;
 /// What a topic with a bound keeps, at least, in bytes.
 const KEPT_BYTES: u64 = 20_000;
-const DIRECTORY_VARIABLE: &str = "HOB_BUS_KILL_DIRECTORY";
 
 fn options() -> StoreOptions {
     let events = LogOptions { segment_bytes: 8 << 10, ..LogOptions::default() };
@@ -42,7 +37,7 @@ async fn bus_on(store: &Store) -> Bus {
 /// Publishes and prints until it is killed; passes at once when it is not run as the child.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
-    let Some(directory) = std::env::var_os(DIRECTORY_VARIABLE).map(PathBuf::from) else { return };
+    let Some(Work { directory, .. }) = work() else { return };
     let store = open(&directory, options()).await;
     let bus = bus_on(&store).await;
     let tended = bus.clone();
@@ -56,33 +51,8 @@ async fn child() {
         let href = format!("http://t/{topic_name}/{}", n % 50);
         let notice = serde_json::json!({"topic": topic_name, "type": "update", "href": href});
         let published = bus.publish(&publisher("orders"), vec![draft(notice)]).await.unwrap();
-        let line = format!("acknowledged {} {topic_name}\n", published.first);
-        std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+        acknowledge(&format!("{} {topic_name}", published.first));
     }
-}
-
-/// Runs a child, kills it once it acknowledged so many events, and returns sequence and topic of all of them.
-fn kill_a_child(directory: &Path, kill_after: u64) -> Vec<(u64, String)> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["killing::child", "--exact", "--nocapture", "--test-threads", "1"])
-        .env(DIRECTORY_VARIABLE, directory)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let (mut acknowledged, mut line) = (Vec::new(), String::new());
-    while lines.read_line(&mut line).unwrap() > 0 {
-        if let Some((_, words)) = line.split_once("acknowledged ").filter(|_| line.ends_with('\n')) {
-            let (sequence, topic_name) = words.trim().split_once(' ').unwrap();
-            acknowledged.push((sequence.parse().unwrap(), topic_name.to_owned()));
-        }
-        if acknowledged.len() as u64 == kill_after {
-            child.kill().unwrap();
-        }
-        line.clear();
-    }
-    assert_eq!(child.wait().unwrap().signal(), Some(9), "the child was killed");
-    acknowledged
 }
 
 async fn positions(bus: &Bus, topic_name: &str) -> Vec<u64> {
@@ -100,19 +70,20 @@ async fn positions(bus: &Bus, topic_name: &str) -> Vec<u64> {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9_while_it_is_sealed() {
-    use std::hash::{BuildHasher, RandomState};
-    let given = std::env::var_os("HOB_TEST_SEED").map(|seed| seed.to_str().unwrap().parse::<u64>().unwrap());
-    let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
-    println!("seed {seed}");
+    let luck = Luck::new();
     let directory = tempfile::tempdir().unwrap();
-    let mut acknowledged = Vec::new();
+    let mut acknowledged: Vec<(u64, String)> = Vec::new();
     let (mut sealed, mut expired) = (0, 0);
     for round in 0..ROUNDS {
-        let kill_after = 1 + (seed.rotate_left(round as u32 * 7) ^ round) % ACKNOWLEDGED_MAX;
+        let kill_after = luck.number(round, ACKNOWLEDGED_MAX);
         let path = directory.path().to_owned();
         // Beside this thread, on which the last round's bus lets go of the directory.
-        let killing = tokio::task::spawn_blocking(move || kill_a_child(&path, kill_after));
-        acknowledged.extend(killing.await.unwrap());
+        let killing =
+            tokio::task::spawn_blocking(move || kill_a_child("killing::child", &path, round, kill_after));
+        for told in killing.await.unwrap() {
+            let (sequence, topic_name) = told.split_once(' ').unwrap();
+            acknowledged.push((sequence.parse().unwrap(), topic_name.to_owned()));
+        }
         let store = open(directory.path(), options()).await;
         let bus = bus_on(&store).await;
         let of = |topic_name: &str| {
@@ -121,12 +92,12 @@ async fn what_was_acknowledged_survives_kill_9_while_it_is_sealed() {
         };
         let orders = positions(&bus, "orders").await;
         assert!(orders.is_sorted_by(|a, b| a < b), "once and in order");
-        assert!(of("orders").iter().all(|sequence| orders.binary_search(sequence).is_ok()), "seed {seed}");
+        assert!(of("orders").iter().all(|sequence| orders.binary_search(sequence).is_ok()));
         let riders = positions(&bus, "riders").await;
         assert!(riders.is_sorted_by(|a, b| a < b), "once and in order");
         let oldest = riders.first().copied().unwrap_or(0);
         let kept = of("riders").into_iter().filter(|sequence| *sequence >= oldest);
-        assert!(kept.into_iter().all(|sequence| riders.binary_search(&sequence).is_ok()), "seed {seed}");
+        assert!(kept.into_iter().all(|sequence| riders.binary_search(&sequence).is_ok()));
         let stats = bus.log_stats();
         assert_eq!(stats.damaged, []);
         assert!(stats.sealed >= sealed && stats.expired_events >= expired, "{stats:?}");

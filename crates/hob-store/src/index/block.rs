@@ -5,7 +5,7 @@
 //! block   entries | crc32c of them, u32 little-endian
 //! ```
 
-use crate::segmented::varint::{self, Cursor};
+use crate::varint::{self, Cursor};
 
 /// Bytes of the checksum that ends each piece of a run's file.
 pub(super) const CRC_BYTES: usize = 4;

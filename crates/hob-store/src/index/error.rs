@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
     /// A file is not as it was written.
-    #[error("read the index: {path} is damaged; it is made anew from the log at the next start", path = path.display())]
+    #[error("read the index: {path} is damaged", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::block;
 use crate::segmented::segment::private_file;
-use crate::segmented::varint::{self, Cursor};
+use crate::varint::{self, Cursor};
 
 pub(super) const FILE: &str = "manifest";
 const STAGED: &str = "manifest.new";

@@ -10,7 +10,7 @@ use super::IndexError;
 use super::block::{self, CRC_BYTES, Entries};
 use super::filter::{self, LINE_BYTES};
 use super::write::{MAGIC, ROOTS_BYTES_MAX, TRAILER_BYTES};
-use crate::segmented::varint::Cursor;
+use crate::varint::Cursor;
 
 /// An immutable file of sorted entries.
 #[derive(Debug)]

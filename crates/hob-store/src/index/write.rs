@@ -17,7 +17,7 @@ use std::path::Path;
 use super::block::{self, CRC_BYTES};
 use super::filter;
 use crate::segmented::segment::private_file;
-use crate::segmented::varint;
+use crate::varint;
 
 /// Bytes after which a block ends.
 const BLOCK_BYTES: usize = 4 << 10;

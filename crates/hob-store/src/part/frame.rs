@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::{FRAME_ROWS_MAX, Frame, PartError, damaged, u32_at, u64_at};
 use crate::log::{RECORD_BYTES_MAX, Stored, TAG_BYTES_MAX, Tag};
-use crate::segmented::varint::{self, Cursor, VARINT_BYTES_MAX};
+use crate::varint::{self, Cursor, VARINT_BYTES_MAX};
 
 pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"HOBf");
 pub(super) const HEADER_BYTES: usize = 36;

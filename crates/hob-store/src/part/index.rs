@@ -22,7 +22,7 @@ use super::{
     damaged, u32_at, u64_at,
 };
 use crate::log::Tag;
-use crate::segmented::varint::{self, Cursor};
+use crate::varint::{self, Cursor};
 
 /// Where a frame is and what it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +108,11 @@ impl PartIndex {
     /// Its frames, in order.
     pub fn frames(&self) -> &[Frame] {
         &self.frames
+    }
+
+    /// How many rows its frames have.
+    pub fn rows(&self) -> u64 {
+        self.frames.iter().map(|frame| u64::from(frame.rows)).sum()
     }
 
     /// What it holds of each tag.

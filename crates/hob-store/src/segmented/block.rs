@@ -15,7 +15,7 @@
 use bytes::Bytes;
 
 use crate::log::{RECORD_BYTES_MAX, Record, Stored, TAG_BYTES_MAX, Tag};
-use crate::segmented::varint::{self, Cursor, VARINT_BYTES_MAX};
+use crate::varint::{self, Cursor, VARINT_BYTES_MAX};
 
 /// Bytes of a block before its body.
 pub(super) const HEADER_BYTES: usize = 40;
