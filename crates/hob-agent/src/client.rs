@@ -73,8 +73,7 @@ impl Client {
 
 /// A client for loopback: no proxies, no redirects.
 pub(crate) fn plain_client() -> Result<reqwest::Client, Error> {
-    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    builder.connect_timeout(CONNECT_MAX).build().map_err(Error::Client)
+    hob_sdk::Trust::platform().client_builder().connect_timeout(CONNECT_MAX).build().map_err(Error::Client)
 }
 
 fn check(answer: Result<Response, reqwest::Error>) -> Result<Response, Refused> {

@@ -46,5 +46,7 @@ pub(crate) fn of_instance(
     ];
     let mut env = release.env.clone();
     env.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    let ca_file = config.ca_file.as_ref().map(|path| path.display().to_string());
+    env.extend(ca_file.map(|path| ("HOB_CA_FILE".to_owned(), path)));
     env
 }

@@ -21,6 +21,8 @@ pub struct Config {
     pub api_url: String,
     /// The router's origin: `HOB_ROUTER_URL`, and `HOB_PUBLIC_URL` where `hob.yml` names none.
     pub router_url: String,
+    /// Authorities beside the platform's: `HOB_CA_FILE` of instances.
+    pub ca_file: Option<PathBuf>,
     /// The data directory; `instance.key` is made in it.
     pub data: PathBuf,
     /// The wall clock.

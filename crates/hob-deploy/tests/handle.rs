@@ -58,6 +58,7 @@ impl Core {
     async fn start(folder: &std::path::Path) -> Self {
         let store = Store::open(folder, StoreOptions::default()).await.unwrap();
         let config = Config {
+            ca_file: None,
             api_url: "http://127.0.0.1:7070".to_owned(),
             router_url: "http://127.0.0.1:8080".to_owned(),
             data: folder.to_owned(),

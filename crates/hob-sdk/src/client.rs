@@ -1,7 +1,8 @@
 //! The HTTP client: calls other services by href, and Hob's own API, with limits on time, size and retries.
 //!
 //! An href under the scope's public origin goes to the router and keeps its host; a target that begins with `/v1/` goes to
-//! Hob's API with the instance's token; any other absolute address is called as it is, without the token.
+//! Hob's API with the instance's token; any other absolute address is called as it is, without the token. Over https the
+//! certificate is checked ([`crate::tls`]).
 
 mod error;
 mod request;
@@ -20,7 +21,7 @@ pub use error::Error;
 pub(crate) use request::gateways_own;
 pub use request::{Request, Response};
 
-use crate::{Config, RequestContext};
+use crate::{Config, RequestContext, Trust, tls};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,14 +77,15 @@ impl Client {
     /// A client of an instance.
     ///
     /// # Errors
-    /// When the token cannot stand in a header.
+    /// When the token cannot stand in a header, or the file of authorities cannot be used.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let origins = Origins {
             api: config.hob_url.clone(),
             public: config.public_url.clone(),
             router: config.router_url.clone(),
         };
-        Self::build(origins, Some(&config.token))
+        let trust = Trust::with_ca_file(config.ca_file.as_deref())?;
+        Self::build(origins, Some(&config.token), &trust)
     }
 
     /// A client of Hob's API alone, for agents, routers and tools: `hob_url` is its origin.
@@ -91,24 +93,30 @@ impl Client {
     /// # Errors
     /// When the token cannot stand in a header.
     pub fn for_api(hob_url: &str, token: Option<&Secret>) -> Result<Self, Error> {
-        let api = hob_url.trim_end_matches('/').to_owned();
-        Self::build(Origins { public: api.clone(), router: api.clone(), api }, token)
+        Self::for_api_trusting(hob_url, token, &Trust::platform())
     }
 
-    fn build(origins: Origins, token: Option<&Secret>) -> Result<Self, Error> {
+    /// The same with another trust than the platform's.
+    ///
+    /// # Errors
+    /// As [`Client::for_api`].
+    pub fn for_api_trusting(hob_url: &str, token: Option<&Secret>, trust: &Trust) -> Result<Self, Error> {
+        let api = hob_url.trim_end_matches('/').to_owned();
+        Self::build(Origins { public: api.clone(), router: api.clone(), api }, token, trust)
+    }
+
+    fn build(origins: Origins, token: Option<&Secret>, trust: &Trust) -> Result<Self, Error> {
         let header = |token: &Secret| {
             let mut value =
                 HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| Error::Token)?;
             value.set_sensitive(true);
-            Ok(value)
+            Ok::<_, Error>(value)
         };
-        let http = reqwest::Client::builder()
+        let http = trust
+            .client_builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .build()
             .map_err(|source| Error::Build { source })?;
         Ok(Self(Arc::new(Inner { http, origins, token: token.map(header).transpose()? })))
@@ -152,21 +160,17 @@ impl Client {
         let head = tokio::time::timeout(STREAM_HEAD_TIMEOUT, self.prepare(&request)?.send()).await;
         let answer = head
             .map_err(|_| Error::Timeout { subject: subject.clone(), limit: STREAM_HEAD_TIMEOUT })?
-            .map_err(|source| Error::Send { subject: subject.clone(), source })?;
+            .map_err(|source| failed(subject.clone(), source))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
-        let chunks = answer
-            .bytes_stream()
-            .map(move |chunk| chunk.map_err(|source| Error::Send { subject: subject.clone(), source }));
+        let chunks =
+            answer.bytes_stream().map(move |chunk| chunk.map_err(|source| failed(subject.clone(), source)));
         Ok(Streaming { status, headers, chunks: Box::pin(chunks) })
     }
 
     async fn attempt(&self, request: &Request) -> Result<Response, Error> {
         let whole = async {
-            let answer = self
-                .prepare(request)?
-                .send()
-                .await
-                .map_err(|source| Error::Send { subject: request.subject(), source })?;
+            let answer =
+                self.prepare(request)?.send().await.map_err(|source| failed(request.subject(), source))?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             let body = read_body(answer, request).await?;
             Ok(Response { subject: request.subject(), status, headers, body })
@@ -199,6 +203,14 @@ impl Client {
     }
 }
 
+/// A failure of the connection; one of TLS says how to mend it.
+fn failed(subject: String, source: reqwest::Error) -> Error {
+    match tls::flaw(&source) {
+        Some(flaw) => Error::Tls { subject, flaw },
+        None => Error::Send { subject, source },
+    }
+}
+
 fn header_value(text: &str, request: &Request) -> Result<HeaderValue, Error> {
     let reason = || format!("{text:?} cannot stand in a header");
     HeaderValue::from_str(text).map_err(|_| Error::Request { subject: request.subject(), reason: reason() })
@@ -206,8 +218,8 @@ fn header_value(text: &str, request: &Request) -> Result<HeaderValue, Error> {
 
 async fn read_body(mut answer: reqwest::Response, request: &Request) -> Result<Bytes, Error> {
     let mut body = BytesMut::new();
-    let failed = |source| Error::Send { subject: request.subject(), source };
-    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+    let broken = |source| failed(request.subject(), source);
+    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
             return Err(Error::TooLarge { subject: request.subject(), bytes_max: RESPONSE_BYTES_MAX });
         }
@@ -228,7 +240,7 @@ impl Origins {
             let host = (self.public != self.router).then(|| authority(&self.public).to_owned());
             return Ok(Resolved { url: format!("{}{path}", self.router), host, with_token: false });
         }
-        if target.starts_with("http://") {
+        if target.starts_with("http://") || target.starts_with("https://") {
             return Ok(Resolved { url: target.to_owned(), host: None, with_token: false });
         }
         Err(Error::Target { target: target.chars().take(200).collect() })
@@ -264,7 +276,8 @@ mod tests {
         let host = Some("uk.takeaway.test");
         check("https://uk.takeaway.test/orders/o1?a=b", "http://127.0.0.1:8080/orders/o1?a=b", host, false);
         check("http://127.0.0.1:70701/x", "http://127.0.0.1:70701/x", None, false);
-        assert!(origins.resolve("https://elsewhere.test/").is_err());
+        check("https://elsewhere.test/", "https://elsewhere.test/", None, false);
+        assert!(origins.resolve("ftp://elsewhere.test/").is_err());
         assert!(origins.resolve("orders/o1").is_err());
     }
 }

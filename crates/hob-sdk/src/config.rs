@@ -46,6 +46,8 @@ pub struct Config {
     pub router_url: String,
     /// The instance's token (`HOB_TOKEN`).
     pub token: Secret,
+    /// Authorities whose certificates are believed beside the platform's, a PEM file (`HOB_CA_FILE`).
+    pub ca_file: Option<PathBuf>,
     /// The service (`HOB_SERVICE`).
     pub service: Name,
     /// Which of its processes this is (`HOB_PROCESS`).
@@ -92,6 +94,7 @@ impl Config {
             public_url: public_url.unwrap_or_else(|| router_url.clone()),
             router_url,
             token: Secret::new(vars.required::<String>("HOB_TOKEN")?),
+            ca_file: vars.optional("HOB_CA_FILE")?,
             service: vars.required("HOB_SERVICE")?,
             process: vars.optional("HOB_PROCESS")?.unwrap_or_else(|| "web".parse().expect("web is a name")),
             scope: Scope {

@@ -16,6 +16,7 @@ mod pause;
 #[cfg(feature = "server")]
 pub mod server;
 mod statsd;
+pub mod tls;
 
 pub use cache::{Cache, CacheOptions, Cached, Figures, Source};
 pub use client::{Chunks, Client, Error as ClientError, Request, Response, Streaming};
@@ -25,6 +26,7 @@ pub use events::{Consumer, Message, Publisher, Stream};
 #[cfg(feature = "outbox")]
 pub use outbox::{Database, Error as OutboxError, Outbox};
 pub use statsd::Statsd;
+pub use tls::Trust;
 
 #[cfg(feature = "server")]
 pub use axum;

@@ -37,6 +37,9 @@ pub(crate) struct Global {
     /// The token to call with; the one in the data directory when left out
     #[arg(long, global = true, env = "HOB_TOKEN", hide = true, hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// Certificates of authorities to trust beside the platform's, in PEM
+    #[arg(long, global = true, env = "HOB_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// Where; the first environment of hob.yml when left out
     #[arg(long = "env", global = true, value_name = "ENVIRONMENT")]
     pub(crate) environment: Option<Name>,

@@ -76,7 +76,7 @@ fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
-    Settings::to_run(global.data.clone(), child.port_offset)
+    Settings::to_run(global, child.port_offset)
 }
 
 /// Resolves at SIGTERM or SIGINT.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hob_core::{Name, Scope};
-use hob_sdk::{Client, Request, Response};
+use hob_sdk::{Client, Request, Response, Trust};
 use hob_wire::{Hal, Page, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,8 +31,10 @@ impl Remote {
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
         let url = global.url.clone().unwrap_or_else(|| Settings::of_running(&global.data).api_url());
         let token = caller_token(&global.data, global.token.clone())?;
-        let client = Client::for_api(&url, Some(&token))
-            .map_err(|error| Failure::new(format!("failed to {error}")))?;
+        let client = Trust::with_ca_file(global.ca_file.as_deref())
+            .map_err(hob_sdk::ClientError::from)
+            .and_then(|trust| Client::for_api_trusting(&url, Some(&token), &trust))
+            .map_err(|error| Failure::new(format!("failed to {}", hob_api::chain(&error))))?;
         Ok(Self { client, url, environment: global.environment.clone(), tenant: global.tenant.clone() })
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use hob_core::{Secret, code};
 
+use crate::cli::Global;
 use crate::failure::{Exit, Failure};
 
 /// The API and the console.
@@ -24,12 +25,16 @@ const OFFSET_FILE: &str = "port-offset";
 pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) port_offset: u16,
+    /// Authorities whose certificates are trusted beside the platform's.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Settings {
     /// The settings of a Hob that is to run. A data directory remembers its offset and refuses another.
-    pub(crate) fn to_run(data: PathBuf, port_offset: Option<u16>) -> Result<Self, Failure> {
-        let data = std::path::absolute(&data).context("find the data directory")?;
+    pub(crate) fn to_run(global: &Global, port_offset: Option<u16>) -> Result<Self, Failure> {
+        let data = std::path::absolute(&global.data).context("find the data directory")?;
+        let ca_file = global.ca_file.as_ref().map(std::path::absolute).transpose();
+        let ca_file = ca_file.context("find the file of authorities")?;
         fs::create_dir_all(&data).with_context(|| format!("make the data directory {}", data.display()))?;
         let port_offset = match (read_offset(&data), port_offset) {
             (Some(known), Some(asked)) if known != asked => {
@@ -42,7 +47,7 @@ impl Settings {
             (Some(known), _) => known,
             (None, asked) => asked.unwrap_or(0),
         };
-        Ok(Self { data, port_offset })
+        Ok(Self { data, port_offset, ca_file })
     }
 
     /// Has the data directory remember its offset, from the first start whose ports were free on.
@@ -54,7 +59,7 @@ impl Settings {
 
     /// The settings of a Hob that runs already.
     pub(crate) fn of_running(data: &Path) -> Self {
-        Self { data: data.to_owned(), port_offset: read_offset(data).unwrap_or(0) }
+        Self { data: data.to_owned(), port_offset: read_offset(data).unwrap_or(0), ca_file: None }
     }
 
     pub(crate) fn api_port(&self) -> u16 {

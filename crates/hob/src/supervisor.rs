@@ -95,6 +95,7 @@ pub(crate) async fn raised(flag: &mut watch::Receiver<bool>) {
 }
 
 fn spawn(name: &'static str, settings: &Settings) -> Result<Child, Failure> {
+    let ca_file = settings.ca_file.iter().flat_map(|path| ["--ca-file".as_ref(), path.as_os_str()]);
     let child = Command::new(SELF)
         .arg0("hob")
         .arg(name)
@@ -102,6 +103,7 @@ fn spawn(name: &'static str, settings: &Settings) -> Result<Child, Failure> {
         .args(["--port-offset", &settings.port_offset.to_string()])
         .arg("--data")
         .arg(&settings.data)
+        .args(ca_file)
         .env_remove("HOB_TOKEN")
         .env_remove("HOB_URL")
         .stdin(Stdio::null())

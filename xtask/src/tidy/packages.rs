@@ -15,6 +15,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["hob", "hob-agent", "hob-sdk"]),
     ("roaring", &["hob-store"]),
     ("rusqlite", &["hob-sdk"]),
+    ("rustls", &["hob-sdk"]),
+    ("rustls-native-certs", &["hob-sdk"]),
     ("saphyr-parser", &["hob-wire"]),
     ("zstd", &["hob-agent", "hob-deploy", "hob-store"]),
 ];

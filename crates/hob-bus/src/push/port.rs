@@ -58,6 +58,9 @@ pub enum Unreached {
     /// No connection could be made: nothing was sent.
     #[error("the endpoint cannot be reached: {0}")]
     Connect(String),
+    /// No safe connection could be made: nothing was sent.
+    #[error("no safe connection to the endpoint: {0}")]
+    Unsafe(String),
     /// There was no answer in time.
     #[error("the endpoint did not answer in time: {0}")]
     Timeout(String),

@@ -202,6 +202,7 @@ mod tests {
     fn what_never_arrived_counts_for_no_event() {
         for (unreached, expect) in [
             (Unreached::Connect("refused".to_owned()), false),
+            (Unreached::Unsafe("expired".to_owned()), false),
             (Unreached::Timeout("20 s".to_owned()), true),
             (Unreached::Broken("closed half way".to_owned()), true),
         ] {

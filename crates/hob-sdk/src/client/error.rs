@@ -17,9 +17,13 @@ pub enum Error {
     /// The token has characters that a header does not take.
     #[error("use the token in HOB_TOKEN: it has characters that cannot stand in a header")]
     Token,
-    /// The target is neither an http href nor a path of Hob's API.
+    /// The file of authorities cannot be used.
+    #[error(transparent)]
+    Trust(#[from] crate::tls::Error),
+    /// The target is neither an href nor a path of Hob's API.
     #[error(
-        "call {target:?}: write an href under the scope's public URL, another http:// address, or a path such as /v1/events"
+        "call {target:?}: write an href under the scope's public URL, another http or https address, or a path such as \
+         /v1/events"
     )]
     Target {
         /// What was asked for.
@@ -40,6 +44,14 @@ pub enum Error {
         subject: String,
         /// Why.
         source: reqwest::Error,
+    },
+    /// No safe connection could be made.
+    #[error("{subject}: {flaw}")]
+    Tls {
+        /// Method and target.
+        subject: String,
+        /// What is wrong with it, and how to mend it.
+        flaw: String,
     },
     /// There was no whole answer in time.
     #[error("{subject}: no answer within {} ms", limit.as_millis())]
@@ -105,7 +117,7 @@ impl Error {
     /// Whether the same request may well succeed later: no answer, too much at once, or not available now.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Send { .. } | Self::Timeout { .. } => true,
+            Self::Send { .. } | Self::Tls { .. } | Self::Timeout { .. } => true,
             Self::Status { status, is_gateways_own, .. } => {
                 // A router that finds no way today may find one once the service is deployed.
                 status.is_server_error()

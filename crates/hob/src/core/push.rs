@@ -1,6 +1,6 @@
 //! Endpoints are called as any client would, with more care: the addresses are other people's.
 //!
-//! No redirect is followed, no proxy asked, no link-local or metadata address called, be it written in the URL or found
+//! No redirect is followed, no proxy asked, no certificate believed unchecked, no link-local or metadata address called, be it written in the URL or found
 //! by its name. A sink under the scope's public origin is a service of the platform itself, and is called through the
 //! router.
 
@@ -15,6 +15,7 @@ use hob_bus::{
     check_sink,
 };
 use hob_core::Scope;
+use hob_sdk::{Trust, tls};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -30,6 +31,9 @@ const USER_AGENT: &str = concat!("Hob/", env!("CARGO_PKG_VERSION"));
 /// Says where a scope's own services are found: the scope's public origin.
 pub(super) type Origins = Arc<dyn Fn(&Scope) -> Option<String> + Send + Sync>;
 
+/// Looks up the addresses of a name.
+type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
 /// Calls endpoints by HTTP.
 pub(super) struct HttpEndpoint {
     client: reqwest::Client,
@@ -39,16 +43,26 @@ pub(super) struct HttpEndpoint {
 
 impl HttpEndpoint {
     /// A caller that knows the router and the scopes' public origins.
-    pub(super) fn new(router_url: &str, origins: Origins) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+    pub(super) fn new(router_url: &str, origins: Origins, trust: &Trust) -> Result<Self, reqwest::Error> {
+        let lookup = |name: String| {
+            async move { Ok(tokio::net::lookup_host((name.as_str(), 0)).await?.collect()) }.boxed()
+        };
+        Self::with_lookup(router_url, origins, trust, Arc::new(lookup))
+    }
+
+    fn with_lookup(
+        router_url: &str,
+        origins: Origins,
+        trust: &Trust,
+        lookup: Lookup,
+    ) -> Result<Self, reqwest::Error> {
+        let client = trust
+            .client_builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .user_agent(USER_AGENT)
-            .dns_resolver(Arc::new(Guarded))
+            .dns_resolver(Arc::new(Guarded(lookup)))
             .build()?;
         Ok(Self { client, router_url: router_url.trim_end_matches('/').to_owned(), origins })
     }
@@ -90,9 +104,6 @@ impl HttpEndpoint {
             }
             None => {
                 check_sink(&url)?;
-                if url.starts_with("https://") {
-                    return Err(Unreached::Connect("this Hob calls no https address yet".to_owned()));
-                }
                 url
             }
         };
@@ -111,12 +122,13 @@ impl Endpoint for HttpEndpoint {
 }
 
 /// Resolves names, and refuses those that lead where nothing is called.
-struct Guarded;
+struct Guarded(Lookup);
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
+        let lookup = (self.0)(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = lookup.await?;
             for address in &found {
                 check_address(address.ip())?;
             }
@@ -144,6 +156,9 @@ fn unreached(error: &reqwest::Error) -> Unreached {
             return Unreached::Refused(flaw.clone());
         }
         deepest = cause;
+    }
+    if let Some(flaw) = tls::flaw(error) {
+        return Unreached::Unsafe(flaw);
     }
     let told = deepest.to_string();
     if error.is_connect() {

@@ -10,6 +10,7 @@ use hob_core::{Clock, Name, Scope, Secret};
 use hob_deploy::{Deploy, Timings};
 use hob_metrics::Metrics;
 use hob_records::Records;
+use hob_sdk::Trust;
 use hob_store::{Store, StoreOptions};
 use hob_watch::Watch;
 use hob_wire::Role;
@@ -167,6 +168,7 @@ async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, 
     let config = hob_deploy::Config {
         api_url: settings.api_url(),
         router_url: settings.router_url(),
+        ca_file: settings.ca_file.clone(),
         data: settings.data.clone(),
         clock: clock.clone(),
         timings: Timings::default(),
@@ -176,8 +178,11 @@ async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, 
             .await
             .map_err(|error| failed(&error))?;
     let fetch = ThroughRouter::new(&settings.router_url()).map_err(|error| failed(&error))?;
-    let endpoint = HttpEndpoint::new(&settings.router_url(), origins(deploy.clone(), settings.router_url()))
-        .map_err(|error| failed(&error))?;
+    let trust = Trust::with_ca_file(settings.ca_file.as_deref())
+        .map_err(|error| Failure::new(format!("failed to {}", hob_api::chain(&error))))?;
+    let endpoint =
+        HttpEndpoint::new(&settings.router_url(), origins(deploy.clone(), settings.router_url()), &trust)
+            .map_err(|error| failed(&error))?;
     let declared = deploy.declarations();
     let scopes = declared.as_ref().map(|(_, declared)| declared.platform.scopes()).unwrap_or_default();
     let watch = Watch::open(&store, &bus, Arc::new(fetch), scopes).await.map_err(|error| failed(&error))?;

@@ -32,7 +32,7 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
     let started = Clock::system().now();
     let project = Project::read(arguments.dir.as_deref())?;
     let overrides = overrides(&project, arguments.set)?;
-    let settings = Settings::to_run(global.data.clone(), arguments.port_offset)?;
+    let settings = Settings::to_run(global, arguments.port_offset)?;
     settings.check_ports()?;
     settings.remember()?;
     let mut core = Supervised::start("core", &settings)?;

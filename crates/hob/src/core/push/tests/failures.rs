@@ -1,11 +1,16 @@
 //! Endpoints that refuse, fail and misbehave.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use hob_sdk::Trust;
 use hob_wire::{BreakerState, DeliverySpec, Stall};
+use tokio::sync::watch;
 
+use super::super::HttpEndpoint;
 use super::behaviour::single;
 use super::server::{Deed, Seen, Server, status};
 use super::world::{World, distinct_in_order, key};
@@ -98,6 +103,64 @@ async fn an_endpoint_that_is_gone_is_left_alone() {
         world.publish(30..60).await;
         world.clock.advance(Duration::from_secs(24 * 3_600));
         assert_eq!((server.count(), world.state("all").await.lag_events), (1, 60));
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_left_alone_after_a_restart_until_it_is_resumed() {
+    let world = World::new().await;
+    let server = Server::start(nth(|n, _| status(if n == 0 { 410 } else { 200 }))).await;
+    world.subscribe("all", &server.url(), single(10)).await;
+    world.publish(0..30).await;
+    world.until("all", |state| state.stall == Some(Stall::EndpointGone)).await;
+    let world = world.restart().await;
+    let state = world.state("all").await;
+    assert_eq!((state.stall, state.lag_events), (Some(Stall::EndpointGone), 30));
+    // Another one is pushed to meanwhile, so the first would have been as well.
+    let other = Server::start(|_| status(200)).await;
+    world.subscribe("other", &other.url(), single(10)).await;
+    world.publish(30..60).await;
+    world.until("other", |state| state.lag_events == 0 && state.in_flight == 0).await;
+    assert_eq!(server.count(), 1);
+    let patch = hob_wire::SubscriptionPatch { state: hob_wire::WantedState::Active, until: None };
+    world.bus.patch_subscription(&key("all"), patch).await.unwrap();
+    world.until_delivered("all").await;
+    assert_eq!(distinct_in_order(&server.taken()), 60);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_name_that_comes_to_lead_elsewhere_is_not_followed_there() {
+    for elsewhere in ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0"] {
+        let server =
+            Server::start(|_| Deed::Answer(200, vec![("connection", "close".to_owned())], String::new()));
+        let server = server.await;
+        let port = server.address.port();
+        let (address, asked) = watch::channel(vec![server.address.ip()]);
+        let looks = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&looks);
+        let lookup = move |name: String| {
+            assert_eq!(name, "emails.example");
+            counted.fetch_add(1, Ordering::SeqCst);
+            let found = asked.borrow().iter().map(|address| SocketAddr::new(*address, 0)).collect();
+            async move { Ok(found) }.boxed()
+        };
+        let none = Arc::new(|_: &hob_core::Scope| None);
+        let endpoint =
+            HttpEndpoint::with_lookup("http://127.0.0.1:9", none, &Trust::platform(), Arc::new(lookup));
+        let world = World::calling(endpoint.unwrap()).await;
+        world.subscribe("all", &format!("http://emails.example:{port}/in"), single(10)).await;
+        world.publish(0..5).await;
+        world.until_delivered("all").await;
+        let before = server.count();
+        // One good address among them does not make up for it.
+        address.send_replace(vec![server.address.ip(), elsewhere.parse().unwrap()]);
+        world.publish(5..10).await;
+        let state = world.until("all", |state| state.stall == Some(Stall::EndpointGone)).await;
+        assert!(state.stall_reason.unwrap().contains("never called"), "{elsewhere}");
+        assert_eq!((server.count(), state.lag_events), (before, 5), "{elsewhere}");
+        assert!(looks.load(Ordering::SeqCst) >= 2);
         world.close().await;
     }
 }

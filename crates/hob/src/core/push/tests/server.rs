@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hob_wire::Event;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -68,6 +69,30 @@ impl Server {
         address: SocketAddr,
         script: impl Fn(&Seen) -> Deed + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(address, None, script).await
+    }
+
+    /// One that speaks TLS.
+    pub(super) async fn start_tls(
+        tls: TlsAcceptor,
+        script: impl Fn(&Seen) -> Deed + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_tls_on(SocketAddr::from(([127, 0, 0, 1], 0)), tls, script).await
+    }
+
+    pub(super) async fn start_tls_on(
+        address: SocketAddr,
+        tls: TlsAcceptor,
+        script: impl Fn(&Seen) -> Deed + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(address, Some(tls), script).await
+    }
+
+    async fn start_with(
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Seen) -> Deed + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (known, script): (Known, Arc<Script>) = (Known::default(), Arc::new(script));
@@ -75,7 +100,15 @@ impl Server {
         let listening = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(BufReader::new(stream), Arc::clone(&script), Arc::clone(&noted)));
+                let (script, noted) = (Arc::clone(&script), Arc::clone(&noted));
+                match tls.clone() {
+                    None => connections.spawn(serve(BufReader::new(stream), script, noted)),
+                    Some(tls) => connections.spawn(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(BufReader::new(stream), script, noted).await;
+                        }
+                    }),
+                };
             }
         });
         Self { address, known, listening }
@@ -118,7 +151,12 @@ impl Drop for Server {
     }
 }
 
-async fn serve(mut stream: BufReader<TcpStream>, script: Arc<Script>, known: Known) {
+/// What a request comes on, be it safe or plain.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+async fn serve(mut stream: BufReader<impl Wire>, script: Arc<Script>, known: Known) {
     while let Some(seen) = read_request(&mut stream).await {
         let deed = script(&seen);
         let place = {
@@ -155,7 +193,7 @@ async fn serve(mut stream: BufReader<TcpStream>, script: Arc<Script>, known: Kno
 }
 
 async fn write_answer(
-    stream: &mut BufReader<TcpStream>,
+    stream: &mut BufReader<impl Wire>,
     status: u16,
     headers: &[(&'static str, String)],
     body: &str,
@@ -168,7 +206,7 @@ async fn write_answer(
     stream.flush().await.ok()
 }
 
-async fn talk(stream: &mut BufReader<TcpStream>, status: u16) -> Option<()> {
+async fn talk(stream: &mut BufReader<impl Wire>, status: u16) -> Option<()> {
     let head = format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await.ok()?;
     loop {
@@ -180,7 +218,7 @@ async fn talk(stream: &mut BufReader<TcpStream>, status: u16) -> Option<()> {
     }
 }
 
-async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<Seen> {
+async fn read_request(stream: &mut BufReader<impl Wire>) -> Option<Seen> {
     let mut headers = BTreeMap::new();
     let mut line = String::new();
     stream.read_line(&mut line).await.ok().filter(|bytes| *bytes > 0)?;

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::super::HttpEndpoint;
+use hob_sdk::Trust;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,8 +22,21 @@ pub(super) struct World {
     pub(super) clock: ManualClock,
     stop: watch::Sender<bool>,
     pushing: tokio::task::JoinHandle<()>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     _store: Store,
+}
+
+/// Has a bus push through an endpoint until told to stop.
+fn push(bus: &Bus, endpoint: HttpEndpoint) -> (watch::Sender<bool>, tokio::task::JoinHandle<()>) {
+    let (stop, mut stopped) = watch::channel(false);
+    let bus = bus.clone();
+    let pushing = tokio::spawn(async move {
+        let stop = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        bus.push(Arc::new(endpoint), stop).await;
+    });
+    (stop, pushing)
 }
 
 pub(super) fn scope() -> Scope {
@@ -38,8 +52,23 @@ impl World {
         Self::with_router("http://127.0.0.1:9", None).await
     }
 
+    /// One that trusts more than the platform does.
+    pub(super) async fn trusting(trust: &Trust) -> Self {
+        Self::with("http://127.0.0.1:9", None, trust).await
+    }
+
     /// One whose scope has this public origin, which leads to the router.
     pub(super) async fn with_router(router_url: &str, origin: Option<&'static str>) -> Self {
+        Self::with(router_url, origin, &Trust::platform()).await
+    }
+
+    async fn with(router_url: &str, origin: Option<&'static str>, trust: &Trust) -> Self {
+        let origins = move |_: &Scope| origin.map(str::to_owned);
+        Self::calling(HttpEndpoint::new(router_url, Arc::new(origins), trust).unwrap()).await
+    }
+
+    /// One that calls endpoints like this.
+    pub(super) async fn calling(endpoint: HttpEndpoint) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual("2026-01-05T12:00:00Z".parse().unwrap());
         let store = Store::open(directory.path(), StoreOptions::default()).await.unwrap();
@@ -47,19 +76,33 @@ impl World {
         let terms = TopicTerms { kind: TopicKind::Notify, ..TopicTerms::default() };
         let (owner, topic) = ("orders".parse().unwrap(), "orders".parse().unwrap());
         bus.put_topic(&scope(), &owner, &topic, terms).await.unwrap();
-        let origins = move |_: &Scope| origin.map(str::to_owned);
-        let endpoint = Arc::new(HttpEndpoint::new(router_url, Arc::new(origins)).unwrap());
-        let (stop, mut stopped) = watch::channel(false);
-        let pushing = tokio::spawn({
-            let bus = bus.clone();
-            async move {
-                let stop = async move {
-                    let _ = stopped.wait_for(|stop| *stop).await;
-                };
-                bus.push(endpoint, stop).await;
+        let (stop, pushing) = push(&bus, endpoint);
+        Self { bus, clock: hand, stop, pushing, directory, _store: store }
+    }
+
+    /// The same after a restart.
+    pub(super) async fn restart(self) -> Self {
+        let Self { bus, clock, stop, pushing, directory, _store: store } = self;
+        let now = bus.clock(&"no/where".parse().unwrap());
+        stop.send_replace(true);
+        pushing.await.unwrap();
+        bus.close().await;
+        drop((bus, store, clock));
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let store = loop {
+            match Store::open(directory.path(), StoreOptions::default()).await {
+                Err(hob_store::OpenError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                opened => break opened.unwrap(),
             }
-        });
-        Self { bus, clock: hand, stop, pushing, _directory: directory, _store: store }
+        };
+        let (clock, hand) = Clock::manual(now);
+        let bus = Bus::open(&store, clock).await.unwrap();
+        let endpoint =
+            HttpEndpoint::new("http://127.0.0.1:9", Arc::new(|_: &Scope| None), &Trust::platform());
+        let (stop, pushing) = push(&bus, endpoint.unwrap());
+        Self { bus, clock: hand, stop, pushing, directory, _store: store }
     }
 
     /// Has `orders` pushed to an endpoint.
