@@ -18,7 +18,7 @@ use crate::model::{hob_topics, limits::HEARTBEAT_EVERY};
 use crate::positions::{Positions, tags_for};
 use crate::read::{Reader, is_meant};
 use crate::rows::EventRow;
-use crate::subscription::Streaming;
+use crate::subscription::{Damage, Streaming};
 use crate::{Error, Filter};
 
 /// While events come more often than this, a stream brings what came within each such span together: one write for
@@ -188,6 +188,13 @@ impl Course {
         }
         if self.gathers && are_all {
             self.gathering = Some(self.bus.next_moment(GATHER_EVERY));
+        }
+    }
+
+    /// Tells of what cannot be read on its way.
+    pub(crate) async fn met(&self, damage: &Damage) {
+        if let Some(streaming) = self.streaming.as_ref().filter(|_| damage.is_after(self.at)) {
+            streaming.met(damage).await;
         }
     }
 

@@ -4,10 +4,15 @@
 //!
 //! An event that was appended when the core died before the second record was durable is known by its id, and is not
 //! appended again.
+//!
+//! At start the records are read again from a place that is kept for each scope, and that moves on behind the first event
+//! still held back. What cannot be read again is lost, and told: as a condition of the scope, and as a count of the topic
+//! where that is known.
 
 mod fire;
 mod state;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -34,6 +39,9 @@ const DONE: &str = ".done";
 const PREFIX: &str = "delayed/";
 const READ: ReadLimits = ReadLimits { records_max: 4_096, bytes_max: 2 << 20 };
 
+/// The kept place is moved on when it lies so many sequences back.
+const FORWARD_AFTER: u64 = 10_000;
+
 /// Where the oldest event held back in a scope may stand, at `delayed/<environment>/<tenant>`.
 #[derive(Serialize, Deserialize)]
 struct FromRow {
@@ -46,21 +54,24 @@ pub(crate) struct Delayed {
     kv: Arc<dyn Kv>,
     log: Arc<dyn Log>,
     state: Mutex<State>,
+    /// How many records of each scope could not be read at start, at most.
+    lost: HashMap<Scope, u64>,
 }
 
 impl Delayed {
     /// Reads back what is held back.
     pub(crate) async fn load(kv: Arc<dyn Kv>, log: Arc<dyn Log>) -> Result<Self, Error> {
-        let mut state = State::default();
+        let (mut state, mut lost) = (State::default(), HashMap::new());
         for entry in kv.list(PREFIX).await?.entries {
             let Some(scope) = entry.key.strip_prefix(PREFIX).and_then(|text| text.parse().ok()) else {
                 continue;
             };
             let FromRow { from, .. } = decode_json(&entry.key, &entry.value)?;
-            state.know(&scope);
-            replay(&scope, from, log.as_ref(), &mut state).await?;
+            state.know(&scope, from);
+            let unread = replay(&scope, from, log.as_ref(), &mut state).await?;
+            lost.insert(scope, unread);
         }
-        Ok(Self { kv, log, state: Mutex::new(state) })
+        Ok(Self { kv, log, state: Mutex::new(state), lost })
     }
 
     /// Makes sure that events held back in a scope are found again, and that there is room for so many more.
@@ -75,12 +86,29 @@ impl Delayed {
             }
         }
         // Whatever is held back from here on stands behind what is durable now.
-        let row = FromRow { version: ROW_VERSION, from: self.log.head().max(1) };
-        let key = format!("{PREFIX}{scope}");
-        if self.kv.get(&key).await?.is_none() {
-            self.kv.put(&key, Expected::Any, Bytes::from(encode_json(&row))).await?;
+        let from = self.log.head().max(1);
+        if self.kv.get(&key(scope)).await?.is_none() {
+            self.put(scope, from).await?;
         }
-        self.lock().know(scope);
+        self.lock().know(scope, from);
+        Ok(())
+    }
+
+    /// Moves the kept places on that lie far behind what is still held back. Everything up to `settled` has been added.
+    async fn forward(&self, settled: u64) {
+        let outdated = self.lock().outdated(settled);
+        for (scope, from) in outdated {
+            // Not told to be written when it is not: it is tried again after as many events more.
+            self.lock().know(&scope, from);
+            if let Err(error) = self.put(&scope, from).await {
+                tracing::warn!(%error, %scope, "failed to note up to where held back events are done; the next start reads more");
+            }
+        }
+    }
+
+    async fn put(&self, scope: &Scope, from: u64) -> Result<(), Error> {
+        let row = FromRow { version: ROW_VERSION, from };
+        self.kv.put(&key(scope), Expected::Any, Bytes::from(encode_json(&row))).await?;
         Ok(())
     }
 
@@ -95,9 +123,18 @@ impl Delayed {
         self.lock().count(scope, topic)
     }
 
+    /// How many of a topic could not be read when their time had come, since Hob started.
+    pub(crate) fn lost(&self, scope: &Scope, topic: &TopicName) -> u64 {
+        self.lock().lost_of(scope, topic)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(scope: &Scope) -> String {
+    format!("{PREFIX}{scope}")
 }
 
 /// The tag of a scope's events held back.
@@ -121,13 +158,19 @@ fn take_topic(row: &mut EventRow<'_>) -> Option<TopicName> {
     }
 }
 
-async fn replay(scope: &Scope, from: u64, log: &dyn Log, state: &mut State) -> Result<(), Error> {
+/// Reads a scope's records again; says how many could not be read, at most.
+async fn replay(scope: &Scope, from: u64, log: &dyn Log, state: &mut State) -> Result<u64, Error> {
     let tag = delayed_tag(scope)?;
     let mut from = from.max(log.oldest());
+    let mut lost = 0;
     while from <= log.head() {
         let batch = log.read_tagged(from, [tag.clone()].into(), READ).await?;
+        lost += batch.gaps.iter().map(|gap| gap.last + 1 - gap.first).sum::<u64>();
         for stored in &batch.records {
-            let Some(mut row) = EventRow::decode(&stored.payload) else { continue };
+            let Some(mut row) = EventRow::decode(&stored.payload) else {
+                lost += 1;
+                continue;
+            };
             if row.kind == DONE {
                 let done: Vec<u64> =
                     row.json().and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
@@ -141,5 +184,5 @@ async fn replay(scope: &Scope, from: u64, log: &dyn Log, state: &mut State) -> R
         }
         from = batch.next;
     }
-    Ok(())
+    Ok(lost)
 }

@@ -1,13 +1,21 @@
 //! What people ask of entities: the newest state of one by its href, and the list of those that a topic tells of.
 
+use std::collections::{BTreeSet, HashMap};
+
 use hob_core::{Name, Scope, TopicName};
-use hob_store::Tag;
-use hob_wire::{Entity, Event, sequence_text};
+use hob_store::{Stored, Tag};
+use hob_wire::{Entity, Event, TopicKind, sequence_text};
 
 use crate::handle::Inner;
 use crate::index::{EntityState, name_of, prefix_of};
 use crate::positions::tag_of;
+use crate::read::{decode, event_of};
 use crate::{Bus, Error};
+
+/// Bytes of the newest events of a page, after which it ends.
+const LAST_BYTES_MAX: usize = 4 << 20;
+/// Entities whose newest events are read at a time.
+const LAST_CHUNK: usize = 64;
 
 /// An entity that was not deleted, as its newest event left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +58,9 @@ impl Bus {
         Ok(entities)
     }
 
-    /// Entities of a topic after an href, in order of their hrefs, without their newest events; only deleted ones, only
-    /// live ones, or both. Entities that come meanwhile are told when their place is yet to come.
+    /// Entities of a topic after an href, in order of their hrefs; only deleted ones, only live ones, or both. With their
+    /// newest events where the topic is compact, for there these say all: then a page ends where they become many bytes.
+    /// Entities that come meanwhile are told when their place is yet to come.
     pub async fn entities(
         &self,
         scope: &Scope,
@@ -60,15 +69,28 @@ impl Bus {
         after: Option<&str>,
         limit: usize,
     ) -> Result<EntityPage<Entity>, Error> {
-        self.inner.topics.get(scope, topic)?;
-        let page = self.inner.states(scope, topic, after, limit).await?;
+        let inner = &self.inner;
+        let is_compact = inner.topics.get(scope, topic)?.terms.kind == TopicKind::Compact;
+        let EntityPage { entities: mut found, mut next } = inner.states(scope, topic, after, limit).await?;
         let mut entities = Vec::new();
-        for (href, state) in page.entities {
-            if is_deleted.is_none_or(|wanted| wanted == state.is_deleted) {
-                entities.extend(self.inner.describe(scope, topic, href, state, None));
+        let mut bytes = 0;
+        while !found.is_empty() {
+            if bytes >= LAST_BYTES_MAX {
+                next = entities.last().map(|entity: &Entity| entity.href.clone()).or(next);
+                break;
+            }
+            let rest = found.split_off(found.len().min(LAST_CHUNK));
+            let mut chunk = std::mem::replace(&mut found, rest);
+            chunk.retain(|(_, state)| is_deleted.is_none_or(|wanted| wanted == state.is_deleted));
+            let mut newest =
+                if is_compact { inner.newest(scope, topic, &chunk).await? } else { HashMap::new() };
+            for (href, state) in chunk {
+                let last = newest.remove(&state.sequence);
+                bytes += last.as_ref().map_or(0, |(_, bytes)| *bytes);
+                entities.extend(inner.describe(scope, topic, href, state, last.map(|(event, _)| event)));
             }
         }
-        Ok(EntityPage { entities, next: page.next })
+        Ok(EntityPage { entities, next })
     }
 
     /// Entities of a topic that were not deleted, after an href, in order of their hrefs. Looks at most at `limit`
@@ -101,6 +123,23 @@ impl Inner {
             entitytag: state.entitytag.map(Into::into),
         });
         Ok(EntityPage { entities: live.collect(), next: page.next })
+    }
+
+    /// The newest events of entities, as far as they are kept, by sequence, each with its bytes.
+    async fn newest(
+        &self,
+        scope: &Scope,
+        topic: &TopicName,
+        entities: &[(String, EntityState)],
+    ) -> Result<HashMap<u64, (Event, usize)>, Error> {
+        let tags = BTreeSet::from([tag_of(scope, topic)?]);
+        let sequences = entities.iter().map(|(_, state)| state.sequence).collect();
+        let stored = self.events.many(&tags, &sequences).await?;
+        let events = stored.into_iter().filter_map(|(sequence, stored): (u64, Stored)| {
+            let event = event_of(scope.clone(), topic.clone(), &stored, &decode(&stored)?);
+            Some((sequence, (event, stored.payload.len())))
+        });
+        Ok(events.collect())
     }
 
     async fn states(

@@ -217,6 +217,9 @@ pub enum Error {
     /// The index takes events more slowly than they come.
     #[error("take events: the index of ids and entities is behind")]
     IndexBehind,
+    /// The index was damaged, and is being made anew from the log.
+    #[error("use the index of ids and entities: it was damaged, and is being made anew from the log")]
+    IndexHealing,
     /// As many idempotency keys as are kept have been used within their window.
     #[error("keep another idempotency key: {} were used within a day", crate::limits::IDEMPOTENCY_KEYS_MAX)]
     TooManyIdempotencyKeys,
@@ -261,7 +264,7 @@ impl Error {
             Self::Kv(KvError::Conflict { .. }) => code::CONFLICT,
             Self::Append(_) | Self::Closed => code::UNAVAILABLE,
             Self::Read(ReadError::Closed) | Self::Kv(KvError::Closed) => code::UNAVAILABLE,
-            Self::Index(_) => code::INDEX,
+            Self::Index(_) | Self::IndexHealing => code::INDEX,
             Self::IndexBehind => code::TOO_MANY,
             Self::TooManyIdempotencyKeys => code::IDEMPOTENCY_KEYS,
             Self::Read(_) | Self::Kv(_) | Self::Part(_) | Self::Row { .. } => code::INTERNAL,
@@ -304,7 +307,7 @@ impl Error {
             Self::CursorExpired { oldest, .. } => Some(format!(
                 "what was in between is gone: forget what was derived from it and read on from {oldest}"
             )),
-            Self::Append(AppendError::Busy { .. }) | Self::IndexBehind => {
+            Self::Append(AppendError::Busy { .. }) | Self::IndexBehind | Self::IndexHealing => {
                 Some("try again in a second".to_owned())
             }
             Self::TooManyIdempotencyKeys => Some(

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::course::{Ask, Course, Turn};
 use crate::handle::Inner;
 use crate::read::decode;
+use crate::subscription::Damage;
 use crate::tail::{LOOK_BYTES_MAX, LOOK_RECORDS_MAX};
 use crate::text::{EVENT_BYTES, Framing, Writer};
 
@@ -44,6 +45,8 @@ struct Sheet {
     text: Bytes,
     /// The sequence of each event, and where its text begins.
     events: Vec<(u64, u32)>,
+    /// What could not be read.
+    damage: Damage,
 }
 
 /// All feeds that somebody follows.
@@ -114,8 +117,12 @@ impl Feed {
         let mut writer = Writer::new(&bus.positions);
         let mut text = Vec::with_capacity(found.records.len() * EVENT_BYTES);
         let mut events = Vec::with_capacity(found.records.len());
+        let mut damage = Damage::of(&found.lost);
         for stored in &found.records {
-            let Some(row) = decode(stored) else { continue };
+            let Some(row) = decode(stored) else {
+                damage.add(stored.seq);
+                continue;
+            };
             let Some(place) = writer.place(&stored.tag) else { continue };
             if self.ask.wants(&Ask::view(stored, &row, place), stored) {
                 events.push((stored.seq, text.len() as u32));
@@ -123,7 +130,7 @@ impl Feed {
             }
         }
         text.shrink_to_fit();
-        Ok(Arc::new(Sheet { after: at, upto: found.upto, text: text.into(), events }))
+        Ok(Arc::new(Sheet { after: at, upto: found.upto, text: text.into(), events, damage }))
     }
 }
 
@@ -191,6 +198,7 @@ impl Follow {
             let sheet = self.feed.sheet(bus, self.course.at, head).await?;
             // Afterwards, so that nothing can go between the check and the look.
             self.course.check_kept(&self.feed.ask.tags(&bus.reader()))?;
+            self.course.met(&sheet.damage).await;
             let (text, events) = sheet.since(self.course.at);
             self.course.came_to(sheet.upto, head);
             if events > 0 {
@@ -217,7 +225,7 @@ mod tests {
 
     fn sheet(after: u64, upto: u64, bytes: usize) -> Arc<Sheet> {
         let events = vec![(after + 1, 0), (upto, bytes as u32 / 2)];
-        Arc::new(Sheet { after, upto, text: vec![b'x'; bytes].into(), events })
+        Arc::new(Sheet { after, upto, text: vec![b'x'; bytes].into(), events, damage: Damage::default() })
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::course::Ask;
 use crate::delayed::{self, Delayed};
 use crate::feed::{Feeds, Follow};
 use crate::filter::Filters;
+use crate::healing;
 use crate::idempotency::Idempotency;
 use crate::index::{Index, IndexLimits};
 use crate::model::limits::CURSOR_EVERY;
@@ -116,6 +117,7 @@ impl Bus {
         bus.report_damage(&mut *bus.inner.keeper.lock().await).await;
         tokio::spawn(keeper::run(Arc::downgrade(&bus.inner)));
         tokio::spawn(delayed::run(Arc::downgrade(&bus.inner)));
+        tokio::spawn(healing::run(Arc::downgrade(&bus.inner)));
         Ok(bus)
     }
 
@@ -159,16 +161,19 @@ impl Bus {
     /// The topics of a scope by name, Hob's own included.
     pub fn topics(&self, scope: &Scope) -> Vec<Topic> {
         let mut topics = self.inner.topics.list(scope);
-        topics
-            .iter_mut()
-            .for_each(|topic| topic.delayed = self.inner.writer.delayed.count(scope, &topic.name));
+        let delayed = &self.inner.writer.delayed;
+        for topic in &mut topics {
+            topic.delayed = delayed.count(scope, &topic.name);
+            topic.delayed_lost = delayed.lost(scope, &topic.name);
+        }
         topics
     }
 
     /// A topic of a scope; [`Error::TopicUnknown`] when it is not declared.
     pub fn topic(&self, scope: &Scope, name: &TopicName) -> Result<Topic, Error> {
-        let delayed = self.inner.writer.delayed.count(scope, name);
-        Ok(Topic { delayed, ..self.inner.topics.get(scope, name)? })
+        let held_back = &self.inner.writer.delayed;
+        let (delayed, delayed_lost) = (held_back.count(scope, name), held_back.lost(scope, name));
+        Ok(Topic { delayed, delayed_lost, ..self.inner.topics.get(scope, name)? })
     }
 
     /// Publishes a condition on `hob.conditions` if it became active or inactive since the last report of the same

@@ -9,16 +9,18 @@
 //! memory does not know, outside that turn; [`Index::plan`] decides from memory and from what was fetched.
 
 mod flush;
+mod heal;
 mod keys;
 mod lookup;
 mod memory;
 mod note;
 mod state;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hob_store::{AppendError, Kv};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, RwLock, watch};
 
 use crate::Error;
 pub(crate) use keys::{EntityKey, IdKey, Keys, Mark, name_of, prefix_of};
@@ -69,6 +71,14 @@ pub(crate) struct Index {
     memory: Mutex<Memory>,
     /// A flush has ended.
     flushed: Notify,
+    /// Held for writing while what is on disk is made anew.
+    disk: RwLock<()>,
+    /// Rings when damage was found on disk.
+    pub(crate) damaged: Arc<Notify>,
+    /// It was made anew.
+    healed: Notify,
+    /// How often it was.
+    heals: AtomicU64,
 }
 
 impl Index {
@@ -78,8 +88,20 @@ impl Index {
         kv: &dyn Kv,
         limits: IndexLimits,
     ) -> Result<Self, Error> {
-        let keys = Keys::load(kv).await?;
-        Ok(Self { keys, engine, memory: Mutex::new(Memory::new(limits)), flushed: Notify::new() })
+        Ok(Self::with(Keys::load(kv).await?, engine, limits))
+    }
+
+    fn with(keys: Keys, engine: Arc<hob_store::Index>, limits: IndexLimits) -> Self {
+        Self {
+            keys,
+            engine,
+            memory: Mutex::new(Memory::new(limits)),
+            flushed: Notify::new(),
+            disk: RwLock::default(),
+            damaged: Arc::default(),
+            healed: Notify::new(),
+            heals: AtomicU64::new(0),
+        }
     }
 
     /// Decides about a batch, without remembering it. `None` when something that it needs was flushed since it was

@@ -80,6 +80,8 @@ pub(crate) async fn describe(
         dead_letters: state.letters() as u64,
         delivered: state.counts.delivered,
         failed: state.counts.failed,
+        collapsed: state.counts.collapsed,
+        damaged: state.counts.damaged,
         last_error: body.last_error.clone(),
         next_attempt: state.next_attempt(),
         breaker: None,

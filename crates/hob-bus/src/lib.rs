@@ -11,6 +11,7 @@ mod error;
 mod model;
 
 mod handle;
+mod healing;
 mod open;
 
 mod check;

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use hob_core::Timestamp;
-use hob_store::{Kv, Log, ReadLimits, Stored};
+use hob_store::{IndexError, Kv, Log, ReadLimits, Stored};
 
 use crate::Error;
 use crate::conditions::Conditions;
-use crate::index::{Asked, Index, IndexLimits, Note, Remembered};
+use crate::index::{Index, IndexLimits, Note, Remembered};
 use crate::model::limits::DEDUPLICATION_WINDOW;
 use crate::positions::Positions;
-use crate::read::decode;
 
 /// Records of one read.
 const READ_RECORDS_MAX: usize = 16_384;
@@ -68,16 +67,18 @@ pub(crate) async fn rebuild(
         from = batch.next;
     }
     positions.move_head(head);
-    let conditions = Conditions::of(index.active_conditions().await?);
+    let active = match index.active_conditions().await {
+        Err(Error::Index(IndexError::Damaged { path })) => {
+            tracing::warn!(path = %path.display(), "a file of the index is damaged; the index is made anew from the log");
+            index.heal(log, ids_since).await?;
+            index.active_conditions().await?
+        }
+        active => active?,
+    };
+    let conditions = Conditions::of(active);
     Ok(Rebuilt { index, positions: Arc::new(positions), conditions })
 }
 
 fn recall(stored: &Stored, ids_since: Timestamp, index: &Index) -> bool {
-    let Some(row) = decode(stored) else { return false };
-    let Some((scope, _)) = stored.tag.as_str().rsplit_once('/') else { return false };
-    let asked = Asked {
-        id: (row.recorded >= ids_since).then(|| index.keys.id(scope, &row.id_space(), row.id)),
-        entity: row.subject.map(|subject| index.keys.entity(&stored.tag, subject)),
-    };
-    index.recall(stored.seq, Remembered::of(&stored.tag, &row, asked))
+    Remembered::again(stored, ids_since, &index.keys).is_some_and(|event| index.recall(stored.seq, event))
 }

@@ -11,6 +11,7 @@ pub(crate) mod fetch;
 mod find;
 pub(crate) mod keeper;
 pub(crate) mod keys;
+mod many;
 pub(crate) mod rows;
 mod stats;
 mod strand;
@@ -32,7 +33,7 @@ use crate::Error;
 use crate::model::hob_topics;
 use crate::rows::{ROW_VERSION, decode_json, encode_json};
 use cache::{CACHE_BYTES_MAX, Cache};
-pub(crate) use find::{Order, Query};
+pub(crate) use find::{Lost, Order, Query, Sought};
 use rows::{MARKS, MarkRow, RANGES, RangeRow, TagCount};
 pub use stats::EventLogStats;
 
@@ -193,7 +194,8 @@ impl EventLog {
         limits: ReadLimits,
     ) -> Result<Batch, ReadError> {
         let query = Query { tags: tags.as_ref(), ..Query::default() };
-        self.find(&query, Order::Rising, from, limits).await
+        let Sought { records, lost, next, head } = self.find(&query, Order::Rising, from, limits).await?;
+        Ok(Batch { records, gaps: lost.into_iter().map(|lost| lost.gap).collect(), next, head })
     }
 }
 

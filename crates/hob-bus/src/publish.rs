@@ -104,11 +104,13 @@ impl Writer {
         answer.await.map_err(|_| Error::Closed)?.map(drop)
     }
 
-    /// Whether an event that was held back at a sequence has been appended since.
-    pub(crate) async fn has_fired(&self, asked: &Asked, held_back_at: u64) -> Result<bool, Error> {
-        let asked = [Asked { id: asked.id, entity: None }];
+    /// Which of these events, each with the sequence at which it was held back, have been appended since.
+    pub(crate) async fn have_fired(&self, held_back: &[(Asked, u64)]) -> Result<Vec<bool>, Error> {
+        let asked: Vec<Asked> =
+            held_back.iter().map(|(asked, _)| Asked { id: asked.id, entity: None }).collect();
         let verdicts = combine::plan(&asked, &self.index).await?;
-        Ok(matches!(&verdicts[..], [Verdict::Known(known)] if known.sequence() != held_back_at))
+        let has_fired = |(verdict, (_, sequence)): (&Verdict, &(Asked, u64))| matches!(verdict, Verdict::Known(known) if known.sequence() != *sequence);
+        Ok(verdicts.iter().zip(held_back).map(has_fired).collect())
     }
 
     /// Prepares a batch and puts it before the combiner.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hob_core::{Scope, Timestamp, TopicName};
-use hob_store::{Batch, Log, ReadLimits, Stored, Tag};
+use hob_store::{Log, ReadLimits, Stored, Tag};
 use hob_wire::{Event, sequence_text};
 
 use crate::model::platform_scope;
 use crate::parts::keys::{Kind, key};
-use crate::parts::{EventLog, Order, Query};
+use crate::parts::{EventLog, Lost, Order, Query};
 use crate::positions::{Positions, tags_for};
 use crate::rows::{EventRow, Form};
 use crate::{Error, EventPage, Filter};
@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) records: Vec<Stored>,
     /// Everything up to here was looked at.
     pub(crate) upto: u64,
+    /// What could not be read of it.
+    pub(crate) lost: Vec<Lost>,
 }
 
 impl Reader<'_> {
@@ -85,7 +87,7 @@ impl Reader<'_> {
                 return Ok(page);
             }
             let batch = self.log.find(&query, Order::Falling, at, limits).await?;
-            warn_of_gaps(&batch);
+            warn_of(&batch.lost);
             records_max = READ_RECORDS_MAX;
             at = batch.next.min(at);
             for stored in &batch.records {
@@ -185,13 +187,14 @@ impl Reader<'_> {
         limits: ReadLimits,
     ) -> Result<Found, Error> {
         if query.tags.is_some_and(|tags| self.positions.newest(tags) <= after || tags.is_empty()) {
-            return Ok(Found { records: Vec::new(), upto: head.max(after) });
+            return Ok(Found { records: Vec::new(), upto: head.max(after), lost: Vec::new() });
         }
         let batch = self.log.find(query, Order::Rising, after + 1, limits).await?;
-        warn_of_gaps(&batch);
+        warn_of(&batch.lost);
         let mut records = batch.records;
         records.retain(|stored| stored.seq <= head);
-        Ok(Found { records, upto: batch.next.saturating_sub(1).min(head).max(after) })
+        let upto = batch.next.saturating_sub(1).min(head).max(after);
+        Ok(Found { records, upto, lost: batch.lost })
     }
 
     /// The event of a record, when the filter means it.
@@ -218,8 +221,8 @@ impl Reader<'_> {
     }
 }
 
-fn warn_of_gaps(batch: &Batch) {
-    for gap in &batch.gaps {
+fn warn_of(lost: &[Lost]) {
+    for Lost { gap, .. } in lost {
         tracing::error!(first = gap.first, last = gap.last, "events are damaged and skipped");
     }
 }

@@ -169,8 +169,9 @@ pub(crate) struct Seen {
 pub(crate) enum Input {
     /// Time went by.
     Tick,
-    /// The log was looked through from `looked + 1` up to here, and these events are the subscription's.
-    Looked { events: Vec<Seen>, upto: u64 },
+    /// The log was looked through from `looked + 1` up to here, and these events are the subscription's; so many
+    /// that may have been could not be read.
+    Looked { events: Vec<Seen>, upto: u64, lost: u64 },
     /// Pending events of before a restart were read again up to here, and these are still the subscription's; so many
     /// could not be read.
     Recalled { events: Vec<Seen>, upto: u64, lost: u64 },
@@ -271,7 +272,10 @@ pub(crate) fn step(mut state: State, input: Input, now: Timestamp) -> (State, Ve
     }
     let outcome = match input {
         Input::Tick => Ok(Vec::new()),
-        Input::Looked { events, upto } => Ok(state.look(events, upto)),
+        Input::Looked { events, upto, lost } => {
+            state.counts.damaged += lost;
+            Ok(state.look(events, upto))
+        }
         Input::Recalled { events, upto, lost } => {
             state.counts.damaged += lost;
             Ok(state.recalled(events, upto))

@@ -24,6 +24,7 @@ use crate::step::{Action, Input, State, Terms, step};
 use handed::Handed;
 
 mod acks;
+mod damage;
 mod gather;
 mod handed;
 mod look;
@@ -32,6 +33,7 @@ mod save;
 mod snapshot;
 mod streams;
 
+pub(crate) use damage::Damage;
 pub(crate) use look::seen_anyhow;
 #[allow(unused_imports, reason = "pushes use it next")]
 pub(crate) use push::{Outcome, Taken};
@@ -303,7 +305,9 @@ impl Subscription {
     /// Events that are damaged, or no longer what it asks for, are passed over; says whether there were any.
     fn give_up(&self, body: &mut Body, gathered: &gather::Gathered, now: Timestamp) -> bool {
         if !gathered.lost.is_empty() {
-            tracing::error!(subscription = %self.key, events = gathered.lost.len(), "events are damaged and given up");
+            let mut damage = Damage::default();
+            gathered.lost.iter().for_each(|item| damage.add(item.sequence));
+            self.tell_damage(&damage);
             self.step(body, Input::Lost(gathered.lost.clone()), now);
         }
         if !gathered.unwanted.is_empty() {

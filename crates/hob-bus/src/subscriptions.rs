@@ -163,6 +163,9 @@ impl Subscriptions {
         self.kv.delete(&spec_key(key), Expected::Any).await?;
         subscription.end();
         self.write().remove(key);
+        subscription.begins_anew("it was deleted");
+        let letters: Vec<u64> = subscription.body.lock().await.letters.keys().copied().collect();
+        subscription.letters_gone(&letters).await;
         self.kv.delete(&cursor_key(key), Expected::Any).await?;
         for letter in self.kv.list(&letter_prefix(key)).await?.entries {
             self.kv.delete(&letter.key, Expected::Any).await?;
@@ -198,7 +201,7 @@ impl Subscriptions {
         let row = SubscriptionRow { secrets: Some(secrets.to_row()), ..body.row.clone() };
         self.write_row(key, &row).await?;
         body.row = row;
-        Ok(secrets.current.expose().to_owned())
+        Ok(secrets.current.expose())
     }
 
     /// Moves the cursors of those that are read as streams.

@@ -10,6 +10,7 @@ use crate::course::{Ask, Course, Turn};
 use crate::filter::Filters;
 use crate::handle::Inner;
 use crate::read::{decode, event_of};
+use crate::subscription::Damage;
 use crate::{Error, Filter, TailItem};
 
 /// Events that one look into the log may bring into memory.
@@ -71,13 +72,20 @@ impl Tail {
         let found = reader.look(&tags, self.course.at, head, LOOK_RECORDS_MAX, LOOK_BYTES_MAX).await?;
         // Afterwards, so that nothing can go between the check and the look.
         self.course.check_kept(&tags)?;
+        let mut damage = Damage::of(&found.lost);
+        let mut events = Vec::new();
         for stored in &found.records {
-            let Some(row) = decode(stored) else { continue };
+            let Some(row) = decode(stored) else {
+                damage.add(stored.seq);
+                continue;
+            };
             let Some((scope, topic)) = reader.positions.place(&stored.tag) else { continue };
             if self.ask.wants(&Ask::view(stored, &row, (&scope, &topic)), stored) {
-                self.buffer.push_back(event_of(scope, topic, stored, &row));
+                events.push(event_of(scope, topic, stored, &row));
             }
         }
+        self.course.met(&damage).await;
+        self.buffer.extend(events);
         self.course.came_to(found.upto, head);
         self.course.gave(self.buffer.len(), found.upto >= head);
         Ok(())

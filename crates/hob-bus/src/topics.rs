@@ -284,6 +284,7 @@ impl Topics {
             events,
             last: (last > 0).then(|| sequence_text(last)),
             delayed: 0,
+            delayed_lost: 0,
         }
     }
 

@@ -24,7 +24,8 @@ pub struct Entity {
     pub entitytag: Option<String>,
     /// Whether its newest event was a deletion.
     pub deleted: bool,
-    /// Its newest event: on a compact topic, its last known state. Left out in lists, and when it is no longer kept.
+    /// Its newest event: on a compact topic, its last known state. In lists only on compact topics; left out when it is no
+    /// longer kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Event>,
     /// Where.

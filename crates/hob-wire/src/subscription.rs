@@ -207,6 +207,13 @@ pub struct SubscriptionState {
     pub delivered: u64,
     /// Attempts that failed since Hob started.
     pub failed: u64,
+    /// Events left out since Hob started because a newer one of their entity stands for them.
+    #[serde(default)]
+    pub collapsed: u64,
+    /// Events passed over since Hob started because they are damaged; where a whole stretch of the log is lost, as many
+    /// as may have been asked for.
+    #[serde(default)]
+    pub damaged: u64,
     /// The last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<DeliveryError>,

@@ -103,4 +103,7 @@ pub struct Topic {
     /// Events that wait for their `notbefore`.
     #[serde(default)]
     pub delayed: u64,
+    /// Those that could not be read when their time had come, since Hob started: they never appear.
+    #[serde(default)]
+    pub delayed_lost: u64,
 }

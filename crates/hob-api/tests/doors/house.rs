@@ -51,7 +51,7 @@ impl Instances for Nothing {
 }
 
 fn declarations() -> Declarations {
-    let platform = "platform: test\nenvironments: [demo]\ntenants: [uk]\nservices: ['*']\n";
+    let platform = "platform: test\nenvironments: [demo]\ntenants: [uk, ie]\nservices: ['*']\n";
     let service = |name: &str| {
         let text = format!(
             "service: {name}\nkind: domain\npackage: {{include: [x]}}\nprocesses: {{worker: {{run: [x]}}}}\n\
@@ -78,6 +78,7 @@ pub(crate) async fn house() -> House {
     let store = Store::open(data.path(), StoreOptions::default()).await.unwrap();
     let bus = Bus::open(&store, clock.clone()).await.unwrap();
     let config = Config {
+        ca_file: None,
         api_url: "http://127.0.0.1:1".to_owned(),
         router_url: "http://127.0.0.1:2".to_owned(),
         data: data.path().to_owned(),

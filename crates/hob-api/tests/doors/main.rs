@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod flood;
 mod following;
 mod house;
 
@@ -192,4 +193,39 @@ async fn a_request_with_a_key_is_safe_to_repeat() {
     assert_eq!((status, problem["code"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("HOB-0071")));
     let (status, problem) = post("", &notice).await;
     assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("HOB-0002")));
+}
+
+#[tokio::test]
+async fn a_subscription_that_lost_events_to_retention_says_so_and_goes_on_when_it_is_told_where() {
+    let house = house().await;
+    let get = async |path: &str| house.call(Method::GET, path, Some("developer"), None).await;
+    let terms = json!({"kind": "notify", "retention": {"bytes": 2_000}});
+    let path = "/v1/topics/orders?service=orders";
+    assert_eq!(house.call(Method::PUT, path, Some("developer"), Some(terms)).await.0, StatusCode::OK);
+    let spec = json!({"topics": ["orders"], "from": "start"});
+    let subscription = "/v1/subscriptions/orders.mail?service=mail";
+    let (status, _) = house.call(Method::PUT, subscription, Some("developer"), Some(spec)).await;
+    assert_eq!(status, StatusCode::CREATED);
+    for round in 0..4 {
+        let notices: Vec<_> = (0..40)
+            .map(|n| json!({"type": "update", "href": format!("http://x.test/orders/{round}/{n}")}))
+            .collect();
+        let path = "/v1/topics/orders/events";
+        let (status, body) = house.call(Method::POST, path, Some(INSTANCE), Some(json!(notices))).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        house.bus.tend_log().await.unwrap();
+    }
+    let (status, problem) = get("/v1/subscriptions/orders.mail/events?service=mail").await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::GONE, Some("HOB-0025")), "{problem}");
+    let (_, state) = get(subscription).await;
+    assert_eq!((&state["state"], &state["stall"]), (&json!("stalled"), &json!("cursor-expired")));
+    assert!(state["stall_reason"].as_str().unwrap().contains("seek to start"), "{state}");
+    let seek = "/v1/subscriptions/orders.mail/cursor?service=mail";
+    let (status, state) =
+        house.call(Method::PUT, seek, Some("developer"), Some(json!({"at": "start"}))).await;
+    assert_eq!((status, state.get("stall")), (StatusCode::OK, None), "{state}");
+    let (status, batch) = get("/v1/subscriptions/orders.mail/events?service=mail").await;
+    assert_eq!(status, StatusCode::OK);
+    let first = batch["events"][0]["subject"].as_str().unwrap();
+    assert!(!first.starts_with("http://x.test/orders/0/"), "what is gone is gone: {first}");
 }

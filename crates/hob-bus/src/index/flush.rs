@@ -64,7 +64,12 @@ impl Index {
         let mut is_failing = false;
         loop {
             let (engine, tail, note) = (Arc::clone(&self.engine), Arc::clone(sealed), note.clone());
+            let disk = self.disk.read().await;
             let written = tokio::task::spawn_blocking(move || commit(&engine, &tail, note)).await;
+            drop(disk);
+            if let Ok(Err(IndexError::Damaged { .. })) = &written {
+                self.damaged.notify_one();
+            }
             match written {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) if !is_failing => {
@@ -107,7 +112,7 @@ impl Index {
     }
 }
 
-fn commit(engine: &hob_store::Index, tail: &Tail, note: Bytes) -> Result<(), IndexError> {
+pub(super) fn commit(engine: &hob_store::Index, tail: &Tail, note: Bytes) -> Result<(), IndexError> {
     let mut ids: Vec<([u8; 16], [u8; 8])> =
         tail.ids.iter().map(|(id, seq)| (id.0, seq.to_le_bytes())).collect();
     ids.sort_unstable();

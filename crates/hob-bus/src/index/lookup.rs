@@ -58,9 +58,8 @@ impl Index {
         if missing.ids.is_empty() && missing.entities.is_empty() {
             return Ok(fetched);
         }
-        let engine = Arc::clone(&self.engine);
-        let read = tokio::task::spawn_blocking(move || fetch(&engine, missing)).await;
-        let (ids, counts) = read.map_err(|_| Error::Closed)??;
+        let missing = Arc::new(missing);
+        let (ids, counts) = self.on_disk(move |engine| fetch(engine, &missing)).await?;
         let known = counts.iter().filter(|(_, count)| **count > 0);
         let mut memory = self.memory();
         if memory.flushes == fetched.flushes {
@@ -114,10 +113,9 @@ impl Index {
         if missing.is_empty() {
             return Ok(states);
         }
-        let wanted: Vec<Box<[u8]>> = missing.iter().map(|nth| names[*nth].name.clone()).collect();
-        let engine = Arc::clone(&self.engine);
-        let read = tokio::task::spawn_blocking(move || engine.get_many(ENTITIES, &wanted)).await;
-        for (nth, value) in missing.into_iter().zip(read.map_err(|_| Error::Closed)??) {
+        let wanted: Arc<[Box<[u8]>]> = missing.iter().map(|nth| names[*nth].name.clone()).collect();
+        let read = self.on_disk(move |engine| engine.get_many(ENTITIES, &wanted)).await?;
+        for (nth, value) in missing.into_iter().zip(read) {
             states[nth] = value.as_deref().and_then(EntityState::decode);
         }
         Ok(states)
@@ -141,10 +139,8 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, EntityState)>, Error> {
         let mut found = self.unflushed_entities(&prefix, &after);
-        let engine = Arc::clone(&self.engine);
-        let from = [after.as_slice(), b"\0"].concat();
-        let read = tokio::task::spawn_blocking(move || engine.scan(ENTITIES, &prefix, &from, limit)).await;
-        let read = read.map_err(|_| Error::Closed)??;
+        let from: Arc<[u8]> = [after.as_slice(), b"\0"].concat().into();
+        let read = self.on_disk(move |engine| engine.scan(ENTITIES, &prefix, &from, limit)).await?;
         // Beyond the last that was read more may be on disk: those in memory wait for the next page.
         if let Some((last, _)) = read.last().filter(|_| read.len() >= limit) {
             found.retain(|name, _| name <= last);
@@ -171,9 +167,9 @@ impl Index {
 
 type Read = (KeyMap<IdKey, Option<u64>>, KeyMap<EntityHash, u64>);
 
-fn fetch(engine: &hob_store::Index, missing: Missing) -> Result<Read, IndexError> {
+fn fetch(engine: &hob_store::Index, missing: &Missing) -> Result<Read, IndexError> {
     let mut ids: KeyMap<IdKey, Option<u64>> = missing.ids.iter().map(|id| (*id, None)).collect();
-    let mut wanted = missing.ids;
+    let mut wanted = missing.ids.clone();
     for family in id_families(engine) {
         let keys: Vec<[u8; 16]> = wanted.iter().map(|id| id.0).collect();
         for (id, value) in wanted.iter().zip(engine.get_many(&family, &keys)?) {

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hob_core::Timestamp;
-use hob_store::Tag;
+use hob_store::{Stored, Tag};
 
 use super::keys::{EntityHash, EntityName, IdKey, KeyMap};
-use super::{EntityState, Fetched, Known, Outcome, Verdict};
+use super::{EntityState, Fetched, Keys, Known, Outcome, Verdict};
 use crate::conditions;
 use crate::model::hob_topics;
+use crate::read::decode;
 use crate::rows::EventRow;
 
 /// When a tail is flushed, and how many entities stay hot.
@@ -71,6 +72,19 @@ impl Remembered {
     }
 }
 
+impl Remembered {
+    /// What a record of the log left behind; ids are known again of events that were recorded since.
+    pub(crate) fn again(stored: &Stored, ids_since: Timestamp, keys: &Keys) -> Option<Self> {
+        let row = decode(stored)?;
+        let (scope, _) = stored.tag.as_str().rsplit_once('/')?;
+        let asked = Asked {
+            id: (row.recorded >= ids_since).then(|| keys.id(scope, &row.id_space(), row.id)),
+            entity: row.subject.map(|subject| keys.entity(&stored.tag, subject)),
+        };
+        Some(Self::of(&stored.tag, &row, asked))
+    }
+}
+
 /// Events that are durable and not yet on disk in the index.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -118,6 +132,10 @@ impl Memory {
             hot: Default::default(),
             flushes: 0,
         }
+    }
+
+    pub(super) fn limits(&self) -> IndexLimits {
+        self.limits
     }
 
     pub(super) fn plan(&self, events: &[Asked], fetched: &Fetched) -> Option<Vec<Verdict>> {

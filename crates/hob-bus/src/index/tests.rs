@@ -53,8 +53,7 @@ struct World {
 
 fn open(directory: &Path) -> Arc<Index> {
     let engine = Arc::new(hob_store::Index::open(directory).unwrap());
-    let (memory, flushed) = (Mutex::new(Memory::new(LIMITS)), Notify::new());
-    Arc::new(Index { keys: Keys::new(&[7; 16]), engine, memory, flushed })
+    Arc::new(Index::with(Keys::new(&[7; 16]), engine, LIMITS))
 }
 
 impl World {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use hob_store::{Batch, Gap, READ_SCAN_BYTES_MAX, ReadError, ReadLimits, Stored, Tag};
+use hob_store::{Gap, READ_SCAN_BYTES_MAX, ReadError, ReadLimits, Stored, Tag};
 
 use super::fetch::Fault;
-use super::rows::RangeRow;
+use super::keys::of_row;
+use super::rows::{PartRow, RangeRow};
 use super::strand::Strand;
 use super::{EventLog, View};
+use crate::rows::EventRow;
 
 /// How often a reader looks again when a part or segment was removed under its eyes.
 const RETRIES_MAX: usize = 20;
@@ -67,15 +69,64 @@ impl Query<'_> {
     }
 
     fn is_wanted(&self, stored: &Stored) -> bool {
-        self.tags.is_none_or(|tags| tags.contains(&stored.tag))
+        self.tags.is_none_or(|tags| tags.contains(&stored.tag)) && self.has_keys(stored)
     }
+
+    /// Whether a record has all keys: who looks for few events is not told of the many beside them.
+    fn has_keys(&self, stored: &Stored) -> bool {
+        if self.keys.is_empty() {
+            return true;
+        }
+        // What cannot be understood is the caller's to tell of.
+        let Some(row) = EventRow::decode(&stored.payload) else { return true };
+        self.keys.iter().all(|wanted| of_row(&row).any(|key| key == *wanted))
+    }
+
+    /// How much one read of the log may bring: when few of its records are meant, as much as may be looked through.
+    fn log_limits(&self, limits: ReadLimits) -> ReadLimits {
+        if self.keys.is_empty() { limits } else { BACK_LIMITS }
+    }
+}
+
+/// Events that are damaged: somewhere between these sequences, and of those looked for no more than so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) gap: Gap,
+    pub(crate) events_max: u64,
+}
+
+impl From<Gap> for Lost {
+    fn from(gap: Gap) -> Self {
+        Self { gap, events_max: gap.last + 1 - gap.first }
+    }
+}
+
+impl Lost {
+    /// So many rows of a part.
+    pub(super) fn of(part: &PartRow, gap: Gap, rows: u64, tags: Option<&BTreeSet<Tag>>) -> Self {
+        let of_tags = |tags: &BTreeSet<Tag>| {
+            tags.iter().filter_map(|tag| part.tags.get(tag.as_str())).map(|count| count.rows).sum()
+        };
+        let wanted = tags.map_or(u64::MAX, of_tags);
+        Self { gap, events_max: rows.min(wanted).min(Self::from(gap).events_max) }
+    }
+}
+
+/// What was found.
+pub(crate) struct Sought {
+    pub(crate) records: Vec<Stored>,
+    /// What could not be read. Each stretch is told once: by the look that comes to its other end.
+    pub(crate) lost: Vec<Lost>,
+    /// The place to look on from.
+    pub(crate) next: u64,
+    pub(crate) head: u64,
 }
 
 /// What was found so far, and what it cost.
 struct Look {
     limits: ReadLimits,
     records: Vec<Stored>,
-    gaps: Vec<Gap>,
+    lost: Vec<Lost>,
     bytes: usize,
     scanned: usize,
 }
@@ -94,28 +145,29 @@ impl Look {
 }
 
 impl EventLog {
-    /// Looks for events: rising from `place` on, or falling before it. [`Batch::next`] is the place to look on from.
-    /// What retention removed is not there; see [`EventLog::marks`].
+    /// Looks for events: rising from `place` on, or falling before it. What retention removed is not there;
+    /// see [`EventLog::marks`].
     pub(crate) async fn find(
         &self,
         query: &Query<'_>,
         order: Order,
         place: u64,
         limits: ReadLimits,
-    ) -> Result<Batch, ReadError> {
+    ) -> Result<Sought, ReadError> {
         let mut failed = ReadError::Closed;
         for _ in 0..RETRIES_MAX {
             let view = self.view();
             let head = self.log.head();
-            let mut look = Look { limits, records: Vec::new(), gaps: Vec::new(), bytes: 0, scanned: 0 };
+            let mut look = Look { limits, records: Vec::new(), lost: Vec::new(), bytes: 0, scanned: 0 };
             let found = match order {
                 Order::Rising => self.rising(&view, query, place.max(1), &mut look).await,
                 Order::Falling => self.falling(&view, query, place.min(head + 1), &mut look).await,
             };
             match found {
                 Ok(next) => {
-                    let Look { records, gaps, .. } = look;
-                    return Ok(Batch { records, gaps: within(gaps, place, next), next, head });
+                    let Look { records, lost, .. } = look;
+                    let place = if order == Order::Rising { place } else { place.min(head + 1) };
+                    return Ok(Sought { records, lost: passed(lost, order, place, next), next, head });
                 }
                 Err(Fault::Vanished) => {}
                 Err(Fault::Read(error @ ReadError::Trimmed { .. })) => failed = error,
@@ -139,11 +191,19 @@ impl EventLog {
         }
         let at = at.max(self.floor(view)?);
         let batch = match query.tags {
-            Some(tags) => self.log.read_tagged(at, tags.clone(), look.limits).await?,
-            None => self.log.read(at, look.limits).await?,
+            Some(tags) => self.log.read_tagged(at, tags.clone(), query.log_limits(look.limits)).await?,
+            None => self.log.read(at, query.log_limits(look.limits)).await?,
         };
-        look.records = batch.records;
-        look.gaps.extend(batch.gaps);
+        for stored in batch.records {
+            if !query.has_keys(&stored) {
+                continue;
+            }
+            if !look.takes(&stored) {
+                return Ok(stored.seq);
+            }
+            look.push(stored);
+        }
+        look.lost.extend(batch.gaps.into_iter().map(Lost::from));
         Ok(batch.next)
     }
 
@@ -197,7 +257,8 @@ impl EventLog {
                     None => self.log.read(at, BACK_LIMITS).await?,
                 };
                 found.extend(batch.records.into_iter().filter(|stored| stored.seq < end));
-                look.gaps.extend(batch.gaps.into_iter().filter(|gap| gap.first < end));
+                let gaps = batch.gaps.into_iter().filter(|gap| gap.first < end);
+                look.lost.extend(gaps.map(Lost::from));
                 if batch.next <= at {
                     break;
                 }
@@ -205,6 +266,9 @@ impl EventLog {
             }
             for stored in found.into_iter().rev() {
                 look.scanned += stored.payload.len();
+                if !query.has_keys(&stored) {
+                    continue;
+                }
                 if !look.takes(&stored) {
                     return Ok(stored.seq + 1);
                 }
@@ -242,9 +306,15 @@ impl EventLog {
                 }
             }
             let index = self.index(part).await?;
+            let missing = part.rows.saturating_sub(index.rows());
+            if missing > 0 {
+                let gap = Gap { first: part.first, last: part.last };
+                look.lost.push(Lost::of(part, gap, missing, query.tags));
+            }
             strands.push(Strand::new(part, index, query, order, place));
         }
-        look.gaps.extend(range.gaps.iter().map(|(first, last)| Gap { first: *first, last: *last }));
+        look.lost
+            .extend(range.gaps.iter().map(|(first, last)| Lost::from(Gap { first: *first, last: *last })));
         loop {
             let next = strands.iter_mut().filter(|strand| strand.next().is_some());
             let Some(strand) = next.min_by_key(|strand| strand.next()) else {
@@ -259,12 +329,12 @@ impl EventLog {
                 if look.scanned >= READ_SCAN_BYTES_MAX && strand.is_begun() {
                     return Ok(strand.place());
                 }
-                look.scanned += strand.fetch(self, &mut look.gaps).await?;
+                look.scanned += strand.fetch(self, query.tags, &mut look.lost).await?;
                 continue;
             };
             if !order.holds(place, stored.seq)
-                || !query.is_wanted(&stored)
                 || stored.seq <= view.mark(&stored.tag)
+                || !query.is_wanted(&stored)
             {
                 continue;
             }
@@ -279,10 +349,47 @@ impl EventLog {
     }
 }
 
-/// The gaps that lie between where a look began and where it goes on, each once.
-fn within(gaps: Vec<Gap>, place: u64, next: u64) -> Vec<Gap> {
-    let (first, last) = (place.min(next), place.max(next).saturating_sub(1));
-    let clip = |gap: Gap| Gap { first: gap.first.max(first), last: gap.last.min(last) };
-    let clipped: BTreeSet<Gap> = gaps.into_iter().map(clip).filter(|gap| gap.first <= gap.last).collect();
-    clipped.into_iter().collect()
+/// What of the damage lies between where a look began and where it goes on, each stretch once: the look on which goes on
+/// within a stretch comes to it again.
+fn passed(mut lost: Vec<Lost>, order: Order, place: u64, next: u64) -> Vec<Lost> {
+    lost.retain_mut(|Lost { gap, events_max }| {
+        let is_passed = match order {
+            Order::Rising => (place..next).contains(&gap.last),
+            Order::Falling => (next..place).contains(&gap.first),
+        };
+        match order {
+            Order::Rising => gap.first = gap.first.max(place),
+            Order::Falling => gap.last = gap.last.min(place.saturating_sub(1)),
+        }
+        *events_max = (*events_max).min(gap.last.saturating_add(1).saturating_sub(gap.first));
+        is_passed
+    });
+    lost.sort_by_key(|lost| (lost.gap, lost.events_max));
+    lost.dedup();
+    lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_is_told_by_the_look_that_passes_its_end() {
+        let lost = |first, last| Lost::from(Gap { first, last });
+        let all = || vec![lost(5, 9), lost(20, 29), lost(20, 29), lost(40, 49)];
+        let (rising, falling) = (Order::Rising, Order::Falling);
+        for (order, place, next, told) in [
+            (rising, 1, 100, vec![lost(5, 9), lost(20, 29), lost(40, 49)]),
+            (rising, 1, 25, vec![lost(5, 9)]),
+            (rising, 25, 45, vec![lost(25, 29)]),
+            (rising, 45, 50, vec![lost(45, 49)]),
+            (rising, 50, 100, vec![]),
+            (falling, 100, 1, vec![lost(5, 9), lost(20, 29), lost(40, 49)]),
+            (falling, 100, 25, vec![lost(40, 49)]),
+            (falling, 25, 7, vec![lost(20, 24)]),
+            (falling, 7, 1, vec![lost(5, 6)]),
+        ] {
+            assert_eq!(passed(all(), order, place, next), told, "{order:?} from {place} to {next}");
+        }
+    }
 }

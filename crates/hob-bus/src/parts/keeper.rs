@@ -290,4 +290,66 @@ mod tests {
             assert_eq!(close_after(age), Duration::from_secs(expected), "{age}");
         }
     }
+
+    async fn open(directory: &std::path::Path) -> (hob_store::Store, Bus) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        let store = loop {
+            match hob_store::Store::open(directory, hob_store::StoreOptions::default()).await {
+                Err(hob_store::OpenError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                opened => break opened.unwrap(),
+            }
+        };
+        let (clock, _) = hob_core::Clock::manual("2026-01-05T12:00:00Z".parse().unwrap());
+        let bus = Bus::open(&store, clock).await.unwrap();
+        (store, bus)
+    }
+
+    async fn scrubbed(store: &hob_store::Store) -> Option<(u64, String)> {
+        let entry = store.kv.get(SCRUB).await.unwrap()?;
+        Some(decode_json::<ScrubRow>(SCRUB, &entry.value).unwrap().after)
+    }
+
+    #[tokio::test]
+    async fn the_scrubber_reads_a_part_at_its_time_and_goes_on_where_it_was_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, mut bus) = open(directory.path()).await;
+        let (scope, topic): (hob_core::Scope, hob_core::TopicName) =
+            ("qa/uk".parse().unwrap(), "orders".parse().unwrap());
+        let owner: hob_core::Name = "orders".parse().unwrap();
+        bus.put_topic(&scope, &owner, &topic, hob_wire::TopicTerms::default()).await.unwrap();
+        let publisher = crate::Publisher { scope, service: owner, request_id: None, traceparent: None };
+        for _ in 0..3 {
+            let update = serde_json::json!({"topic": "orders", "type": "update", "href": "http://t/1"});
+            bus.publish(&publisher, vec![serde_json::from_value(update).unwrap()]).await.unwrap();
+            bus.tend_log().await.unwrap();
+        }
+        let view = bus.inner.events.view();
+        let all = view
+            .ranges
+            .iter()
+            .flat_map(|range| range.parts.iter().map(|part| (range.first, part.name.clone())));
+        let mut parts: Vec<(u64, String)> = all.collect();
+        parts.sort();
+        drop(view);
+        assert!(parts.len() >= 3);
+        let mut seen = Vec::new();
+        for _ in 0..parts.len() + 1 {
+            // Nothing is read again before it is time; then one part is.
+            let before = scrubbed(&store).await;
+            let mut keeper = Keeper::default();
+            bus.look_after(&mut keeper, SCRUB_LOOKS - 1).await.unwrap();
+            assert_eq!(scrubbed(&store).await, before);
+            bus.look_after(&mut keeper, SCRUB_LOOKS).await.unwrap();
+            seen.extend(scrubbed(&store).await);
+            bus.close().await;
+            drop((bus, store));
+            (store, bus) = open(directory.path()).await;
+        }
+        // Each in turn, whatever was restarted in between, and then the first again.
+        let mut expect = parts.clone();
+        expect.push(parts[0].clone());
+        assert_eq!(seen, expect);
+    }
 }

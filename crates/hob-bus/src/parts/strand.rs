@@ -1,13 +1,13 @@
 //! One part while its range is looked through: the frames still to be read, and the rows of those that were.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use hob_store::{Gap, PartIndex, Stored};
+use hob_store::{PartIndex, Stored, Tag};
 
 use super::EventLog;
 use super::fetch::Fault;
-use super::find::{Order, Query};
+use super::find::{Lost, Order, Query};
 use super::rows::PartRow;
 
 /// Frames that are fetched at once, at most; the first fetch is of one.
@@ -75,13 +75,19 @@ impl<'a> Strand<'a> {
         self.rows.pop_front()
     }
 
-    /// Reads the next frames; says how many bytes they brought. What is damaged is told as gaps.
-    pub(super) async fn fetch(&mut self, events: &EventLog, gaps: &mut Vec<Gap>) -> Result<usize, Fault> {
+    /// Reads the next frames; says how many bytes they brought. What is damaged is told.
+    pub(super) async fn fetch(
+        &mut self,
+        events: &EventLog,
+        tags: Option<&BTreeSet<Tag>>,
+        lost: &mut Vec<Lost>,
+    ) -> Result<usize, Fault> {
         let count = self.fetch_next.min(self.frames.len());
         let numbers: Vec<u32> = self.frames.drain(..count).collect();
         self.fetch_next = (count * 2).clamp(2, FETCH_FRAMES_MAX);
         let mut bytes = 0;
-        for frame in events.frames(self.part, &self.index, &numbers).await? {
+        let frames = events.frames(self.part, &self.index, &numbers).await?;
+        for (frame, number) in frames.into_iter().zip(&numbers) {
             match frame {
                 Ok(rows) => {
                     bytes += rows.iter().map(|row| row.payload.len() + ROW_COST_BYTES).sum::<usize>();
@@ -90,7 +96,10 @@ impl<'a> Strand<'a> {
                         Order::Falling => self.rows.extend(rows.iter().rev().cloned()),
                     }
                 }
-                Err(gap) => gaps.push(gap),
+                Err(gap) => {
+                    let rows = u64::from(self.index.frames()[*number as usize].rows);
+                    lost.push(Lost::of(self.part, gap, rows, tags));
+                }
             }
         }
         Ok(bytes)

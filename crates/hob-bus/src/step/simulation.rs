@@ -88,7 +88,7 @@ impl World {
         let from = self.state.looked + 1;
         let upto = (self.state.looked + self.chance.below(20)).min(self.log.len() as u64);
         let events = (from..=upto).filter_map(|sequence| self.seen(sequence)).collect();
-        self.tell(Input::Looked { events, upto });
+        self.tell(Input::Looked { events, upto, lost: 0 });
     }
 
     fn lease(&mut self) {

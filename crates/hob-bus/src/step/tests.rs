@@ -17,7 +17,7 @@ fn terms() -> Terms {
 /// A state that has looked at events 1.. of these entities.
 fn state(terms: Terms, entities: &[u64]) -> State {
     let events = (1..).zip(entities).map(|(sequence, entity)| seen(sequence, *entity)).collect();
-    told(State::begin(0, terms), Input::Looked { events, upto: entities.len() as u64 }, 0)
+    told(State::begin(0, terms), Input::Looked { events, upto: entities.len() as u64, lost: 0 }, 0)
 }
 
 fn told(state: State, input: Input, now: i64) -> State {
@@ -247,7 +247,7 @@ fn two_events_with_one_id_are_told_apart_by_sequence() {
 
 #[test]
 fn the_cursor_passes_over_what_is_not_the_subscriptions() {
-    let looked = Input::Looked { events: vec![seen(5, 1)], upto: 9 };
+    let looked = Input::Looked { events: vec![seen(5, 1)], upto: 9, lost: 0 };
     let state = told(State::begin(0, terms()), looked, 0);
     assert_eq!((state.done(), state.first_pending()), (4, Some(5)));
     let (state, _) = lease(state, "a", 1, 0);
@@ -262,7 +262,7 @@ fn collapsing_hands_out_the_newest_of_each_entity() {
             (1..).zip(changes).map(|(sequence, change)| Seen { change: Some(*change), ..seen(sequence, 1) });
         let events: Vec<Seen> = events.collect();
         let upto = events.len() as u64;
-        let state = told(State::begin(0, latest.clone()), Input::Looked { events, upto }, 0);
+        let state = told(State::begin(0, latest.clone()), Input::Looked { events, upto, lost: 0 }, 0);
         assert_eq!(state.counts.collapsed + state.pending_events() as u64, upto);
         state.choose(9, at(0)).into_iter().map(|item| item.sequence).collect::<Vec<_>>()
     };
@@ -281,9 +281,9 @@ fn collapsing_hands_out_the_newest_of_each_entity() {
     }
     // What is in a lease is not taken back, and a newer one must not dodge the back-off.
     let (state, _) = lease(state(latest, &[1]), "a", 1, 0);
-    let state = told(state, Input::Looked { events: vec![seen(2, 1)], upto: 2 }, 0);
+    let state = told(state, Input::Looked { events: vec![seen(2, 1)], upto: 2, lost: 0 }, 0);
     let state = told(state, failed_for("a", 1, 10), 1);
-    let state = told(state, Input::Looked { events: vec![seen(3, 1)], upto: 3 }, 2);
+    let state = told(state, Input::Looked { events: vec![seen(3, 1)], upto: 3, lost: 0 }, 2);
     assert_eq!(state.pending().map(|(sequence, _)| sequence).collect::<Vec<_>>(), [3]);
     assert_eq!(state.next_attempt(), Some(at(11)));
 }
@@ -328,9 +328,13 @@ fn at_the_limits_it_looks_no_further() {
     let events = |entities: u64, each: u64| -> Vec<Seen> {
         (1..=entities * each).map(|sequence| seen(sequence, sequence % entities)).collect()
     };
-    let full = Input::Looked { events: events(100, PENDING_MAX as u64 / 100 + 1), upto: PENDING_MAX as u64 };
+    let full = Input::Looked {
+        events: events(100, PENDING_MAX as u64 / 100 + 1),
+        upto: PENDING_MAX as u64,
+        lost: 0,
+    };
     assert_eq!(told(State::begin(0, terms()), full, 0).room(), 0);
-    let parked = Input::Looked { events: events(PARKED_MAX as u64, 1), upto: PARKED_MAX as u64 };
+    let parked = Input::Looked { events: events(PARKED_MAX as u64, 1), upto: PARKED_MAX as u64, lost: 0 };
     let mut state = told(State::begin(0, terms()), parked, 0);
     for nth in 0..PARKED_MAX / 1_000 {
         let name = format!("l{nth}");

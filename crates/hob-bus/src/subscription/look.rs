@@ -6,12 +6,14 @@ use hob_core::Timestamp;
 use hob_store::Stored;
 use hob_wire::{Collapse, EventChange as Change};
 
+use super::damage::Damage;
 use super::{Body, Subscription};
 use crate::error::Error;
 use crate::filter::View;
 use crate::index::EntityKey;
 use crate::model::limits::{PULL_BYTES_MAX, PULL_EVENTS_MAX};
 use crate::read::{Reader, decode, is_of_type};
+use crate::rows::EventRow;
 use crate::step::{Input, Seen};
 
 /// Reads of the log for one pull; each looks through a bounded number of bytes.
@@ -55,14 +57,20 @@ impl Subscription {
             // Again, since retention may have passed by meanwhile.
             body.check_kept(body.state.done(), reader)?;
             let mut events = Vec::new();
+            let mut damage = Damage::of(&found.lost);
             for stored in found.records {
-                let Some(seen) = seen(reader, body, &stored) else { continue };
+                let Some(row) = decode(&stored) else {
+                    damage.add(stored.seq);
+                    continue;
+                };
+                let Some(seen) = asked_for(reader, body, &stored, &row) else { continue };
                 events.push(seen);
                 bytes += stored.payload.len();
                 fresh.insert(stored.seq, stored);
             }
             let before = body.state.looked;
-            self.step(body, Input::Looked { events, upto: found.upto }, now);
+            self.tell_damage(&damage);
+            self.step(body, Input::Looked { events, upto: found.upto, lost: damage.events }, now);
             if body.state.looked == before {
                 return Ok(Looked { fresh, is_behind: false });
             }
@@ -85,16 +93,17 @@ impl Subscription {
         while let Some(first) = from {
             let found = reader.look(&body.tags, first - 1, last, PULL_EVENTS_MAX, PULL_BYTES_MAX).await?;
             let records = found.records.iter().filter(|stored| unread.contains(&stored.seq));
-            let read = records.clone().count() as u64;
+            let readable: BTreeSet<u64> =
+                records.clone().filter(|stored| decode(stored).is_some()).map(|stored| stored.seq).collect();
             let events = records.filter_map(|stored| seen(reader, body, stored)).collect();
-            let lost = unread.range(first..=found.upto).count() as u64 - read;
-            if lost > 0 {
-                tracing::error!(subscription = %self.key, events = lost, "events are damaged and given up");
-            }
             if found.upto < first {
                 return Ok(());
             }
-            self.step(body, Input::Recalled { events, upto: found.upto, lost }, now);
+            let mut damage = Damage::default();
+            let lost = unread.range(first..=found.upto).filter(|sequence| !readable.contains(sequence));
+            lost.for_each(|sequence| damage.add(*sequence));
+            self.tell_damage(&damage);
+            self.step(body, Input::Recalled { events, upto: found.upto, lost: damage.events }, now);
             from = unread.range(found.upto + 1..).next().copied();
         }
         Ok(())
@@ -110,22 +119,28 @@ impl Body {
 
 /// What a record is to a subscription, when it asks for it.
 pub(super) fn seen(reader: &Reader<'_>, body: &Body, stored: &Stored) -> Option<Seen> {
-    let row = decode(stored)?;
+    asked_for(reader, body, stored, &decode(stored)?)
+}
+
+fn asked_for(reader: &Reader<'_>, body: &Body, stored: &Stored, row: &EventRow<'_>) -> Option<Seen> {
     let (scope, topic) = reader.positions.place(&stored.tag)?;
-    if !is_of_type(&body.row.types, topic.as_str(), &row) {
+    if !is_of_type(&body.row.types, topic.as_str(), row) {
         return None;
     }
     let time = Timestamp::from_micros(stored.time);
-    let view = View { row: &row, scope: &scope, topic: &topic, sequence: stored.seq, time };
-    if body.filters.matches(&view) { seen_anyhow(stored) } else { None }
+    let view = View { row, scope: &scope, topic: &topic, sequence: stored.seq, time };
+    body.filters.matches(&view).then(|| seen_of(stored, row))
 }
 
 /// What a record is to a subscription, whether it asks for it or not.
 pub(crate) fn seen_anyhow(stored: &Stored) -> Option<Seen> {
-    let row = decode(stored)?;
+    Some(seen_of(stored, &decode(stored)?))
+}
+
+fn seen_of(stored: &Stored, row: &EventRow<'_>) -> Seen {
     let change = row.subject.filter(|_| row.is_notice).and_then(|_| change(row.kind));
     let entity = EntityKey::new(&stored.tag, row.subject.unwrap_or_default()).number();
-    Some(Seen { sequence: stored.seq, entity, change })
+    Seen { sequence: stored.seq, entity, change }
 }
 
 fn change(kind: &str) -> Option<Change> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hob_core::Timestamp;
 
-use super::{Body, Subscription};
+use super::{Body, Damage, Subscription};
 use crate::Error;
 use crate::step::Input;
 
@@ -61,6 +61,11 @@ impl Streaming {
     /// Events are given out to be sent.
     pub(crate) fn gave(&mut self, events: u64) {
         self.given += events;
+    }
+
+    /// It came upon damage.
+    pub(crate) async fn met(&self, damage: &Damage) {
+        self.subscription.count_damage(damage).await;
     }
 
     /// What was given out has been sent, which is everything up to here.

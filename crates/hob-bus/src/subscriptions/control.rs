@@ -169,6 +169,7 @@ impl Bus {
         }
         let first = topics.first().map(ToString::to_string).unwrap_or_default();
         let mut body = subscription.body.lock().await;
+        subscription.begins_anew("every live entity is told anew");
         subscription.step(
             &mut body,
             Input::SnapshotBegun { after: format!("{first} ") },
@@ -198,6 +199,7 @@ impl Subscriptions {
             body.row = row;
         }
         body.check_kept(to.after, reader)?;
+        subscription.begins_anew("its cursor was put elsewhere");
         subscription.step(&mut body, Input::Sought(to.after), now);
         drop(body);
         subscription.save(self.kv.as_ref(), reader, now).await

@@ -274,6 +274,14 @@ async fn a_compact_topic_keeps_the_newest_event_of_every_entity() {
         world.bus.tend_log().await.unwrap();
     }
     let left = walk(&world.bus, &Filter::topics(scope(), vec![topic("menus")]), 3).await;
+    // A list has the last known state of each; that of a topic that tells of changes alone has none.
+    let listed = world.bus.entities(&scope(), &topic("menus"), None, None, 10).await.unwrap().entities;
+    let rounds: Vec<_> =
+        listed.iter().map(|entity| entity.last.as_ref().unwrap().data.clone().unwrap()).collect();
+    assert_eq!(rounds, [5, 5, 5, 5, 0].map(|round| json!({"round": round})));
+    world.publish(vec![crate::update(1)]).await;
+    let listed = world.bus.entities(&scope(), &topic("orders"), None, None, 10).await.unwrap().entities;
+    assert!(listed.iter().all(|entity| entity.last.is_none()));
     let newest = |n: usize| {
         let href = format!("http://t/menus/{n}");
         left.iter().rev().find(|event| event.subject.as_ref() == Some(&href)).unwrap().data.clone().unwrap()
@@ -301,4 +309,55 @@ async fn opening_reads_only_what_is_not_sealed() {
         }
     };
     assert_eq!((store.events.head(), store.events.oldest()), (120, 121));
+}
+
+#[tokio::test]
+async fn an_entitys_history_is_read_from_the_parts_that_have_it_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = crate::losing::open(directory.path(), StoreOptions::default()).await;
+    let (store, trouble) = crate::losing::Trouble::wrap(&store);
+    let (clock, _) = hob_core::Clock::manual(crate::time("2026-01-05T12:00:00Z"));
+    let bus = Bus::open(&store, clock).await.unwrap();
+    bus.put_topic(&scope(), &name("orders"), &topic("orders"), crate::terms(TopicKind::Notify))
+        .await
+        .unwrap();
+    // Entity 1 is in the parts 2 and 9, entity 2 in the parts 4 and 6; many others are in each.
+    for part in 0..12 {
+        let others = (0..1_500).map(|n| crate::update(1_000 + part * 2_000 + n));
+        let mut drafts: Vec<_> = others.collect();
+        match part {
+            2 | 9 => drafts.insert(700, crate::update(1)),
+            4 | 6 => drafts.insert(700, crate::update(2)),
+            _ => {}
+        }
+        for batch in drafts.chunks(500) {
+            bus.publish(&publisher("orders"), batch.to_vec()).await.unwrap();
+        }
+        bus.tend_log().await.unwrap();
+    }
+    let of = |n: u32| {
+        let subject = Some(format!("http://t/orders/{n}"));
+        Filter { subject, ..Filter::topics(scope(), vec![topic("orders")]) }
+    };
+    // Every filter is read once, and says that nobody has this one.
+    let nowhere = bus.events(&of(999_999), 0, 10).await.unwrap();
+    assert_eq!((nowhere.events.len(), nowhere.next), (0, None));
+    assert_eq!(trouble.take_read().len(), 12);
+    // From then on parts are read that have what is looked for, in either direction, in one page; a filter may be wrong
+    // about one part in a hundred.
+    let found = bus.events(&of(1), 0, 10).await.unwrap();
+    assert_eq!((found.events.len(), found.next), (2, None));
+    let read = trouble.take_read();
+    assert!((2..=3).contains(&read.len()), "{read:?}");
+    let found = bus.events_back(&of(2), None, 10).await.unwrap();
+    assert_eq!((found.events.len(), found.next), (2, None));
+    let read = trouble.take_read();
+    assert!((2..=3).contains(&read.len()), "{read:?}");
+    assert!(found.events[0].position() > found.events[1].position());
+    // By request and by id alike.
+    let id = found.events[0].id.clone();
+    let by_id = Filter { id: Some(id), ..Filter::topics(scope(), vec![topic("orders")]) };
+    assert_eq!(bus.events(&by_id, 0, 10).await.unwrap().events.len(), 1);
+    let read = trouble.take_read();
+    assert!(read.len() <= 2, "{read:?}");
 }

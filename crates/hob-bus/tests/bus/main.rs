@@ -6,11 +6,13 @@ mod clocks;
 mod controlling;
 mod entities;
 mod following;
+mod healing;
 mod keeping;
 mod killing;
 mod losing;
 mod publishing;
 mod reading;
+mod standing;
 mod subscribing;
 mod terms;
 

@@ -171,3 +171,55 @@ async fn an_event_that_is_held_back_appears_once_when_its_time_has_come() {
     let world = world.crash().await;
     assert_eq!((orders(&world).await.events, orders(&world).await.delayed), (3, 0));
 }
+
+#[tokio::test]
+async fn what_is_read_again_at_start_moves_on_behind_what_is_done() {
+    let world = World::new().await;
+    let from = async |world: &World| {
+        let entry = world.store.as_ref().unwrap().kv.get("delayed/qa/uk").await.unwrap().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&entry.value).unwrap()["from"].as_u64().unwrap()
+    };
+    world.publish(vec![later(1, "2026-01-05T12:00:30Z"), later(2, "2026-01-05T13:00:00Z")]).await;
+    let begun = from(&world).await;
+    let second = world.bus.head();
+    world.clock.advance(Duration::from_secs(30));
+    until("the first is done", async || world.bus.topic(&scope(), &topic("orders")).unwrap().delayed == 1)
+        .await;
+    for first in (0..10_500).step_by(500) {
+        world.publish((first..first + 500).map(update).collect()).await;
+    }
+    assert_eq!(from(&world).await, begun, "the second is held back still");
+    let world = world.crash().await;
+    assert_eq!(world.bus.topic(&scope(), &topic("orders")).unwrap().delayed, 1);
+    world.clock.advance(Duration::from_secs(3_600));
+    until("it moves on", async || from(&world).await > second + 10_000).await;
+    let world = world.crash().await;
+    let found = world.bus.topic(&scope(), &topic("orders")).unwrap();
+    assert_eq!((found.delayed, found.delayed_lost, found.events), (0, 0, 10_502));
+}
+
+#[tokio::test]
+async fn an_event_held_back_that_is_damaged_is_counted_and_told() {
+    let world = World::new().await;
+    world.publish(vec![later(1, "2026-01-05T12:00:30Z"), later(2, "2026-01-05T12:00:30Z")]).await;
+    world.bus.tend_log().await.unwrap();
+    for entry in std::fs::read_dir(world.directory.path().join("blobs/parts/events")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[16..24].iter_mut().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    world.clock.advance(Duration::from_secs(30));
+    let orders = || world.bus.topic(&scope(), &topic("orders")).unwrap();
+    until("they are given up", async || orders().delayed == 0).await;
+    assert_eq!((orders().delayed_lost, orders().events), (2, 0));
+    let filter = hob_bus::Filter::topics(scope(), vec![topic(hob_bus::hob_topics::CONDITIONS)]);
+    let told = async || {
+        let events = world.bus.events(&filter, 0, 100).await.unwrap().events;
+        events.into_iter().find(|event| event.subject.as_deref() == Some("events/held-back"))
+    };
+    until("it is told", async || told().await.is_some()).await;
+    let data = told().await.unwrap().data.unwrap();
+    assert_eq!((&data["condition"], &data["active"]), (&json!("damaged"), &json!(true)));
+    assert!(data["reason"].as_str().unwrap().contains("2 between 1 and 2 cannot be read"), "{data}");
+}

@@ -174,6 +174,8 @@ fn told(global: &Global, state: SubscriptionState) -> Result<(), Failure> {
         ("parked", state.parked_keys.to_string()),
         ("dead letters", state.dead_letters.to_string()),
         ("delivered", format!("{}, {} failed attempts", state.delivered, state.failed)),
+        ("collapsed", state.collapsed.to_string()),
+        ("damaged", state.damaged.to_string()),
         ("last error", optional(error)),
         ("next attempt", optional(state.next_attempt.map(|time| time.to_string()))),
         ("paused until", optional(state.paused_until.map(|time| time.to_string()))),

@@ -58,6 +58,7 @@ pub(crate) async fn show(remote: &Remote, global: &Global, name: &TopicName) -> 
         ("events", Cell::plain(topic.events)),
         ("last", Cell::plain(last(&topic))),
         ("delayed", Cell::plain(topic.delayed)),
+        ("delayed lost", Cell::plain(topic.delayed_lost)),
         ("data", Cell::plain(data)),
         ("quota", Cell::plain(topic.terms.quota.map_or_else(|| "none".to_owned(), allowed))),
         ("kept", Cell::plain(kept(topic.terms.retention))),
