@@ -1738,6 +1738,12 @@ export interface components {
              * @default 0
              */
             delayed: number;
+            /**
+             * Format: uint64
+             * @description Those that could not be read when their time had come, since Hob started: they never appear.
+             * @default 0
+             */
+            delayed_lost: number;
         };
         /** @description What a topic's events carry. */
         TopicKind: "notify" | "stream" | "compact";
@@ -1788,7 +1794,10 @@ export interface components {
             entitytag?: string | null;
             /** @description Whether its newest event was a deletion. */
             deleted: boolean;
-            /** @description Its newest event: on a compact topic, its last known state. Left out in lists, and when it is no longer kept. */
+            /**
+             * @description Its newest event: on a compact topic, its last known state. In lists only on compact topics; left out when it is no
+             *     longer kept.
+             */
             last?: components["schemas"]["Event"] | null;
             /** @description Where. */
             environment: components["schemas"]["Name"];
@@ -1858,6 +1867,19 @@ export interface components {
              * @description Attempts that failed since Hob started.
              */
             failed: number;
+            /**
+             * Format: uint64
+             * @description Events left out since Hob started because a newer one of their entity stands for them.
+             * @default 0
+             */
+            collapsed: number;
+            /**
+             * Format: uint64
+             * @description Events passed over since Hob started because they are damaged; where a whole stretch of the log is lost, as many
+             *     as may have been asked for.
+             * @default 0
+             */
+            damaged: number;
             /** @description The last failure. */
             last_error?: components["schemas"]["DeliveryError"] | null;
             /** @description When something that waits is tried again. */
@@ -3646,6 +3668,12 @@ export interface components {
              */
             delayed: number;
             /**
+             * Format: uint64
+             * @description Those that could not be read when their time had come, since Hob started: they never appear.
+             * @default 0
+             */
+            delayed_lost: number;
+            /**
              * @description Where to go from here; always holds `self`.
              * @default {}
              */
@@ -3707,7 +3735,10 @@ export interface components {
             entitytag?: string | null;
             /** @description Whether its newest event was a deletion. */
             deleted: boolean;
-            /** @description Its newest event: on a compact topic, its last known state. Left out in lists, and when it is no longer kept. */
+            /**
+             * @description Its newest event: on a compact topic, its last known state. In lists only on compact topics; left out when it is no
+             *     longer kept.
+             */
             last?: components["schemas"]["Event"] | null;
             /** @description Where. */
             environment: components["schemas"]["Name"];
@@ -3926,6 +3957,19 @@ export interface components {
              * @description Attempts that failed since Hob started.
              */
             failed: number;
+            /**
+             * Format: uint64
+             * @description Events left out since Hob started because a newer one of their entity stands for them.
+             * @default 0
+             */
+            collapsed: number;
+            /**
+             * Format: uint64
+             * @description Events passed over since Hob started because they are damaged; where a whole stretch of the log is lost, as many
+             *     as may have been asked for.
+             * @default 0
+             */
+            damaged: number;
             /** @description The last failure. */
             last_error?: components["schemas"]["DeliveryError"] | null;
             /** @description When something that waits is tried again. */

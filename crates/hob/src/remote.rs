@@ -34,7 +34,7 @@ impl Remote {
         let client = Trust::with_ca_file(global.ca_file.as_deref())
             .map_err(hob_sdk::ClientError::from)
             .and_then(|trust| Client::for_api_trusting(&url, Some(&token), &trust))
-            .map_err(|error| Failure::new(format!("failed to {}", hob_api::chain(&error))))?;
+            .map_err(|error| Failure::new(hob_api::chain(&error)))?;
         Ok(Self { client, url, environment: global.environment.clone(), tenant: global.tenant.clone() })
     }
 

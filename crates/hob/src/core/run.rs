@@ -178,8 +178,7 @@ async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, 
             .await
             .map_err(|error| failed(&error))?;
     let fetch = ThroughRouter::new(&settings.router_url()).map_err(|error| failed(&error))?;
-    let trust = Trust::with_ca_file(settings.ca_file.as_deref())
-        .map_err(|error| Failure::new(format!("failed to {}", hob_api::chain(&error))))?;
+    let trust = Trust::with_ca_file(settings.ca_file.as_deref()).map_err(|error| failed(&error))?;
     let endpoint =
         HttpEndpoint::new(&settings.router_url(), origins(deploy.clone(), settings.router_url()), &trust)
             .map_err(|error| failed(&error))?;
