@@ -29,7 +29,7 @@ mod tests;
 pub(crate) use lookup::Fetched;
 pub use memory::IndexLimits;
 use memory::Memory;
-pub(crate) use memory::{Asked, Remembered};
+pub(crate) use memory::{Asked, Remembered, Told};
 pub(crate) use note::Note;
 pub(crate) use state::EntityState;
 

@@ -65,19 +65,21 @@ impl Positions {
     pub(crate) fn add<'a>(&self, events: impl IntoIterator<Item = (&'a Tag, u64, Timestamp)> + Clone) {
         self.bells.touch(events.clone().into_iter().map(|(tag, ..)| tag));
         let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
-        for (tag, sequence, time) in events {
-            if !places.contains_key(tag) {
-                let Some((scope, topic)) = parse_tag(tag) else { continue };
+        let mut events = events.into_iter().peekable();
+        // Neighbours are mostly of one topic: its place is looked up once for all of them.
+        while let Some((tag, ..)) = events.peek().copied() {
+            if !places.contains_key(tag)
+                && let Some((scope, topic)) = parse_tag(tag)
+            {
                 let (events, last, latest, marks) = (0, 0, Timestamp::from_micros(i64::MIN), Vec::new());
                 places.insert(tag.clone(), Place { scope, topic, events, last, latest, marks });
             }
-            let Some(place) = places.get_mut(tag) else { continue };
-            place.events += 1;
-            if place.events % MARK_EVERY == 1 {
-                place.mark(sequence);
+            let mut place = places.get_mut(tag);
+            while let Some((_, sequence, time)) = events.next_if(|(next, ..)| *next == tag) {
+                if let Some(place) = &mut place {
+                    place.add(sequence, time);
+                }
             }
-            place.last = sequence;
-            place.latest = time.max(place.latest);
         }
     }
 
@@ -129,6 +131,15 @@ impl Positions {
 }
 
 impl Place {
+    fn add(&mut self, sequence: u64, time: Timestamp) {
+        self.events += 1;
+        if self.events % MARK_EVERY == 1 {
+            self.mark(sequence);
+        }
+        self.last = sequence;
+        self.latest = time.max(self.latest);
+    }
+
     fn after(&self, sequence: u64) -> u64 {
         if self.last <= sequence {
             return 0;

@@ -10,7 +10,7 @@ use hob_wire::Condition;
 
 use super::{DONE, delayed_tag, take_topic};
 use crate::handle::Inner;
-use crate::index::{Asked, IdKey};
+use crate::index::{Asked, IdKey, Told};
 use crate::positions::tag_of;
 use crate::publish::Prepared;
 use crate::rows::{EventRow, Form};
@@ -113,6 +113,7 @@ fn prepare(inner: &Inner, stored: &Stored, tag: Tag, mut row: EventRow<'_>, id: 
     let entity = row.subject.map(|href| inner.writer.index.keys.entity(&tag, href));
     Prepared {
         asked: Asked { id: None, entity },
+        told: Told::of(&tag, &row),
         fired_id: id,
         time: Timestamp::from_micros(stored.time),
         payload: row.encode(),
@@ -170,8 +171,10 @@ fn done(scope: &Scope, due: &[u64], now: Timestamp) -> Result<Prepared, Error> {
         extensions: Vec::new(),
         data: Some((Form::Json, &data)),
     };
+    let tag = delayed_tag(scope)?;
     Ok(Prepared {
-        tag: delayed_tag(scope)?,
+        told: Told::of(&tag, &row),
+        tag,
         time: now,
         payload: row.encode(),
         asked: Asked { id: None, entity: None },

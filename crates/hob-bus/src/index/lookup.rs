@@ -71,7 +71,11 @@ impl Index {
         Ok(fetched)
     }
 
-    async fn wait_for_room(&self) -> Result<(), Error> {
+    /// Returns once a tail has room; fails when none has within a named time.
+    pub(crate) async fn wait_for_room(&self) -> Result<(), Error> {
+        if !self.memory().is_full() {
+            return Ok(());
+        }
         let waiting = async {
             loop {
                 let flushed = self.flushed.notified();

@@ -3,6 +3,7 @@
 //! Events stand first among those in flight; once durable they are in the fresh tail; a flush seals that tail and
 //! begins another; when the sealed one is on disk, the counts of its entities stay hot for a while.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -60,15 +61,40 @@ pub(crate) struct Remembered {
     condition: Option<(Vec<u8>, bool)>,
 }
 
+/// What the row of an event tells those who remember it; the rest is known when it is appended.
+#[derive(Debug)]
+pub(crate) struct Told {
+    recorded: Timestamp,
+    is_deleted: bool,
+    entitytag: Option<Box<str>>,
+    condition: Option<(Vec<u8>, bool)>,
+}
+
+impl Told {
+    pub(crate) fn of(tag: &Tag, row: &EventRow<'_>) -> Self {
+        let scope_and_topic =
+            tag.as_str().rsplit_once('/').filter(|(_, topic)| *topic == hob_topics::CONDITIONS);
+        Self {
+            recorded: row.recorded,
+            is_deleted: EntityState::is_deleted_by(row),
+            entitytag: row.entitytag.map(Into::into),
+            condition: scope_and_topic.and_then(|(scope, _)| conditions::change_of(scope, row)),
+        }
+    }
+
+    /// What the event leaves behind, with the count that its entity has now.
+    pub(crate) fn remembered(self, entityseq: Option<u64>, asked: Asked) -> Remembered {
+        let Self { recorded, is_deleted, entitytag, condition } = self;
+        let state = |entityseq| EntityState { sequence: 0, entityseq, is_deleted, entitytag };
+        let entity = asked.entity.zip(entityseq).map(|(name, entityseq)| (name, state(entityseq)));
+        Remembered { recorded, id: asked.id, entity, condition }
+    }
+}
+
 impl Remembered {
     /// What the event of a row leaves behind.
     pub(crate) fn of(tag: &Tag, row: &EventRow<'_>, asked: Asked) -> Self {
-        let entity = asked.entity.zip(row.entityseq);
-        let entity = entity.map(|(name, entityseq)| (name, EntityState::of(entityseq, row)));
-        let scope_and_topic =
-            tag.as_str().rsplit_once('/').filter(|(_, topic)| *topic == hob_topics::CONDITIONS);
-        let condition = scope_and_topic.and_then(|(scope, _)| conditions::change_of(scope, row));
-        Self { recorded: row.recorded, id: asked.id, entity, condition }
+        Told::of(tag, row).remembered(row.entityseq, asked)
     }
 }
 
@@ -141,7 +167,8 @@ impl Memory {
     pub(super) fn plan(&self, events: &[Asked], fetched: &Fetched) -> Option<Vec<Verdict>> {
         let is_current = fetched.flushes == self.flushes;
         let mut ids: KeyMap<IdKey, usize> = KeyMap::default();
-        let mut counts: KeyMap<EntityHash, u64> = KeyMap::default();
+        let mut counts: KeyMap<EntityHash, u64> =
+            KeyMap::with_capacity_and_hasher(events.len(), Default::default());
         let mut verdicts = Vec::with_capacity(events.len());
         let mut new = 0;
         for Asked { id, entity } in events {
@@ -166,11 +193,14 @@ impl Memory {
                 continue;
             };
             let fetched = || fetched.counts.get(hash).filter(|_| is_current).copied();
-            let before = counts.get(hash).copied();
-            let before =
-                before.or_else(|| self.unflushed(hash)).or_else(fetched).or_else(|| self.hot(hash))?;
-            counts.insert(*hash, before + 1);
-            verdicts.push(Verdict::New(Some(before + 1)));
+            let count = match counts.entry(*hash) {
+                Entry::Occupied(count) => count.into_mut(),
+                Entry::Vacant(place) => {
+                    place.insert(self.unflushed(hash).or_else(fetched).or_else(|| self.hot(hash))?)
+                }
+            };
+            *count += 1;
+            verdicts.push(Verdict::New(Some(*count)));
         }
         Some(verdicts)
     }

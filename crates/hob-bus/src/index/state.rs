@@ -21,14 +21,9 @@ pub(crate) struct EntityState {
 }
 
 impl EntityState {
-    /// What an event makes of its entity; its sequence is yet to be known.
-    pub(super) fn of(entityseq: u64, row: &EventRow<'_>) -> Self {
-        Self {
-            sequence: 0,
-            entityseq,
-            is_deleted: row.is_notice && row.kind == DELETE,
-            entitytag: row.entitytag.map(Into::into),
-        }
+    /// Whether an event says that its entity is gone.
+    pub(super) fn is_deleted_by(row: &EventRow<'_>) -> bool {
+        row.is_notice && row.kind == DELETE
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::settle::{Answer, Flight};
 use super::{Job, Prepared};
 use crate::Error;
-use crate::index::{Asked, Index, Known, Outcome, Verdict};
+use crate::index::{Asked, Fetched, Index, Known, Outcome, Verdict};
 
 /// Batches of one turn.
 const TURN_JOBS_MAX: usize = 1_024;
@@ -23,6 +23,13 @@ pub(super) async fn run(
 ) {
     let mut taken = Vec::with_capacity(TURN_JOBS_MAX);
     while arriving.recv_many(&mut taken, TURN_JOBS_MAX).await > 0 {
+        // Whoever is about to publish does so first: one turn for all of them costs hardly more than one for each.
+        tokio::task::yield_now().await;
+        while taken.len() < TURN_JOBS_MAX
+            && let Ok(job) = arriving.try_recv()
+        {
+            taken.push(job);
+        }
         let mut jobs = taken.drain(..).peekable();
         while jobs.peek().is_some() {
             let Ok(place) = flights.reserve().await else { return };
@@ -49,8 +56,14 @@ fn fill(jobs: &mut std::iter::Peekable<impl Iterator<Item = Job>>) -> Vec<Job> {
 
 /// Decides about these batches and appends what is new in them.
 async fn turn(mut jobs: Vec<Job>, log: &dyn Log, index: &Index) -> Option<Flight> {
-    let events: Vec<Prepared> = jobs.iter_mut().flat_map(|job| std::mem::take(&mut job.events)).collect();
-    let (asked, events): (Vec<Asked>, Vec<_>) = events.into_iter().map(Prepared::split).unzip();
+    let count = jobs.iter().map(|job| job.count).sum();
+    let (mut asked, mut events): (Vec<Asked>, Vec<_>) =
+        (Vec::with_capacity(count), Vec::with_capacity(count));
+    for event in jobs.iter_mut().flat_map(|job| std::mem::take(&mut job.events)) {
+        let (ask, event) = Prepared::split(event);
+        asked.push(ask);
+        events.push(event);
+    }
     let verdicts = match plan(&asked, index).await {
         Ok(verdicts) => verdicts,
         Err(error) => return refuse(jobs, &error),
@@ -86,6 +99,11 @@ async fn turn(mut jobs: Vec<Job>, log: &dyn Log, index: &Index) -> Option<Flight
 
 /// Reads what the index needs to know, and decides.
 pub(super) async fn plan(asked: &[Asked], index: &Index) -> Result<Vec<Verdict>, Error> {
+    index.wait_for_room().await?;
+    // Most often memory knows all of it.
+    if let Some(verdicts) = index.plan(asked, &Fetched::default()) {
+        return Ok(verdicts);
+    }
     loop {
         let fetched = index.prefetch(asked).await?;
         if let Some(verdicts) = index.plan(asked, &fetched) {

@@ -12,7 +12,7 @@ use super::{Order, OrderedEvent};
 use crate::Error;
 use crate::check::{check, short_kind};
 use crate::delayed::{Scheduled, delayed_tag, topic_member};
-use crate::index::{Asked, IdKey, Keys, Remembered};
+use crate::index::{Asked, IdKey, Keys, Remembered, Told};
 use crate::rows::{EventRow, Form, id_space, set_entityseq};
 
 /// A checked and encoded event with its keys.
@@ -21,6 +21,7 @@ pub(crate) struct Prepared {
     pub(crate) time: Timestamp,
     pub(crate) payload: Vec<u8>,
     pub(crate) asked: Asked,
+    pub(crate) told: Told,
     /// The id under which it is remembered, when that is not the one that was asked about.
     pub(crate) fired_id: Option<IdKey>,
     /// When it is held back, for what.
@@ -32,6 +33,7 @@ pub(super) struct Encoded {
     tag: Tag,
     time: Timestamp,
     payload: Vec<u8>,
+    told: Told,
     fired_id: Option<IdKey>,
     pub(super) scheduled: Option<Scheduled>,
 }
@@ -43,20 +45,19 @@ impl Prepared {
     }
 
     pub(super) fn split(self) -> (Asked, Encoded) {
-        let Self { tag, time, payload, asked, fired_id, scheduled } = self;
-        (asked, Encoded { tag, time, payload, fired_id, scheduled })
+        let Self { tag, time, payload, asked, told, fired_id, scheduled } = self;
+        (asked, Encoded { tag, time, payload, told, fired_id, scheduled })
     }
 }
 
 impl Encoded {
     /// The record, with the count of its entity, and what it leaves behind in the index.
     pub(super) fn into_record(self, entityseq: Option<u64>, asked: Asked) -> (Record, Remembered) {
-        let Self { tag, time, mut payload, fired_id, .. } = self;
+        let Self { tag, time, mut payload, told, fired_id, .. } = self;
         if let Some(entityseq) = entityseq {
             set_entityseq(&mut payload, entityseq);
         }
-        let row = EventRow::decode(&payload).expect("what was just encoded can be decoded");
-        let remembered = Remembered::of(&tag, &row, Asked { id: fired_id.or(asked.id), ..asked });
+        let remembered = told.remembered(entityseq, Asked { id: fired_id.or(asked.id), ..asked });
         (Record { tag, time: time.as_micros(), payload: payload.into() }, remembered)
     }
 }
@@ -125,6 +126,7 @@ fn prepare_one(
             .collect(),
         data: incoming.data.as_ref().map(|data| (form(data), data.as_bytes())),
     };
+    let tag = if held_back.is_some() { delayed_tag(order.scope)? } else { outlet.tag.clone() };
     let is_known_by_id = incoming.id.is_some() || held_back.is_some();
     Ok(Prepared {
         time: incoming.time.or(held_back).unwrap_or(*now),
@@ -134,8 +136,9 @@ fn prepare_one(
             id: is_known_by_id.then(|| keys.id(scope, &id_space(service, source), &id)),
             entity: subject.filter(|_| held_back.is_none()).map(|href| keys.entity(&outlet.tag, href)),
         },
+        told: Told::of(&tag, &row),
         fired_id: None,
-        tag: if held_back.is_some() { delayed_tag(order.scope)? } else { outlet.tag.clone() },
+        tag,
         scheduled: held_back.map(|notbefore| Scheduled {
             scope: order.scope.clone(),
             topic: outlet.topic.clone(),

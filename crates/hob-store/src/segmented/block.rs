@@ -213,13 +213,22 @@ struct TagTable(Vec<Tag>);
 
 impl TagTable {
     fn of(records: &[&Record]) -> Self {
-        let mut tags: Vec<Tag> = records.iter().map(|record| record.tag.clone()).collect();
+        let mut tags: Vec<Tag> = Vec::new();
+        for record in records {
+            // Neighbours mostly share their tag.
+            if tags.last() != Some(&record.tag) {
+                tags.push(record.tag.clone());
+            }
+        }
         tags.sort_unstable();
         tags.dedup();
         Self(tags)
     }
 
     fn index(&self, tag: &Tag) -> u64 {
+        if self.0.len() == 1 {
+            return 0;
+        }
         self.0.binary_search(tag).expect("the table was made of these records' tags") as u64
     }
 

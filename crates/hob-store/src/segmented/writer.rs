@@ -81,10 +81,10 @@ impl Writer {
         })
     }
 
-    fn commit(&mut self, batch: Vec<Pending>) {
+    fn commit(&mut self, mut batch: Vec<Pending>) {
         match self.write(&batch) {
             Ok(written) => {
-                self.publish(&written, &batch);
+                self.publish(&written, &mut batch);
                 batch.into_iter().for_each(|pending| pending.finish(Ok(())));
             }
             Err(failure) => self.fail(failure, batch),
@@ -168,7 +168,7 @@ impl Writer {
     }
 
     /// Makes what is durable visible.
-    fn publish(&self, written: &[Written], batch: &[Pending]) {
+    fn publish(&self, written: &[Written], batch: &mut [Pending]) {
         let start = self.active.end - self.buffer.len() as u64;
         let ends = written.iter().skip(1).map(|block| block.offset).chain([self.buffer.len()]);
         self.index.update(|state| {
@@ -181,7 +181,7 @@ impl Writer {
                     tag_bits: block.tag_bits,
                 });
             }
-            batch.iter().for_each(|pending| remember(state, pending));
+            batch.iter_mut().for_each(|pending| remember(state, pending));
             state.head = self.active.next_seq - 1;
             state.bytes += self.buffer.len() as u64;
             state.blocks += written.len() as u64;
@@ -213,9 +213,9 @@ impl Writer {
     }
 }
 
-fn remember(state: &mut State, pending: &Pending) {
-    for (record, seq) in pending.records.iter().zip(pending.first_seq..) {
-        let Record { tag, time, payload } = record.clone();
+fn remember(state: &mut State, pending: &mut Pending) {
+    let records = std::mem::take(&mut pending.records);
+    for (Record { tag, time, payload }, seq) in records.into_iter().zip(pending.first_seq..) {
         state.tail.push(Stored { seq, tag, time, payload });
     }
 }
