@@ -1,9 +1,9 @@
 //! The list of all endpoints, and the router made of it.
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::serve::ListenerExt as _;
+use axum::{Router, ServiceExt as _};
 use http::{Method, Uri};
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use crate::resource::{
     declarations, entities, events, instances, issues, logs, metrics, nodes, packages, routing, services,
     status, subscriptions, topics,
 };
+use crate::shortcut::App;
 use crate::state::Api;
 use crate::{console, live, openapi, pages};
 
@@ -41,8 +42,12 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     lists.into_iter().flatten().collect()
 }
 
-/// The whole application: API, pages, console.
-pub fn app(api: Api) -> Router {
+/// The whole application over these floors.
+pub fn app(api: Api) -> App {
+    App { router: router(api.clone()), api }
+}
+
+fn router(api: Api) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {
         let door = Door { api: api.clone(), who: endpoint.who, streams: endpoint.streams };
@@ -65,10 +70,10 @@ pub fn app(api: Api) -> Router {
 /// When connections can no longer be accepted.
 pub async fn serve(
     listener: tokio::net::TcpListener,
-    app: Router,
+    app: App,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), app)
+    axum::serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), app.into_make_service())
         .with_graceful_shutdown(stop)
         .await
 }

@@ -91,8 +91,9 @@ impl FromRequestParts<Api> for RequestId {
     }
 }
 
-#[derive(Deserialize)]
-struct ScopeParams {
+/// The scope that a request names.
+#[derive(Default, Deserialize)]
+pub(crate) struct ScopeParams {
     environment: Option<Name>,
     tenant: Option<Name>,
 }
@@ -106,11 +107,18 @@ impl FromRequestParts<Api> for InScope {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let Params(params) = Params::<ScopeParams>::from_request_parts(parts, api).await?;
         let caller = Caller::from_request_parts(parts, api).await?;
-        if let Some((_, own)) = caller.instance {
+        Self::of(api, params, &caller)
+    }
+}
+
+impl InScope {
+    /// The scope for a caller that names this one.
+    pub(crate) fn of(api: &Api, params: ScopeParams, caller: &Caller) -> Result<Self, ApiError> {
+        if let Some((_, own)) = &caller.instance {
             let same = params.environment.is_none_or(|e| e == own.environment)
                 && params.tenant.is_none_or(|t| t == own.tenant);
             return match same {
-                true => Ok(Self(own)),
+                true => Ok(Self(own.clone())),
                 false => {
                     Err(ApiError::new(code::NOT_ALLOWED, format!("this token belongs to the scope {own}")))
                 }

@@ -5,9 +5,9 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hob_core::{Digest, Id, Secret, code};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-use crate::auth::Who;
+use crate::auth::{Caller, Who};
 use crate::error::ApiError;
 use crate::extract::RequestId;
 use crate::state::Api;
@@ -29,17 +29,27 @@ pub(crate) struct Door {
 
 /// Gives the request its id, and the answer too; problems name it in their body.
 pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let response = next.run(request).await;
+    named(response, &id).await
+}
+
+/// The id that a request brings along when it is a sane one, or a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let sane = given.filter(|id| {
         !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(|b| b.is_ascii_graphic())
     });
-    let id = sane.map_or_else(|| Id::short() + &Id::short(), str::to_owned);
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    sane.map_or_else(|| Id::short() + &Id::short(), str::to_owned)
+}
+
+/// The answer with the id of its request.
+pub(crate) async fn named(mut response: Response, id: &str) -> Response {
     if response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == hob_wire::Problem::MEDIA_TYPE) {
-        response = name_problem(response, &id).await;
+        response = name_problem(response, id).await;
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
@@ -62,7 +72,7 @@ async fn name_problem(response: Response, id: &str) -> Response {
 pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let started = tokio::time::Instant::now();
     if door.who != Who::Public {
-        match caller(&door, request.headers()) {
+        match caller(&door.api, door.who, request.headers()) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
             }
@@ -71,12 +81,17 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
     }
     let tagged = request.method() == Method::GET && !door.streams;
     let wanted = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
-    let status = response.status().as_u16();
-    tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
+    tell(&method, &uri, &response, started);
     let tagged = tagged && response.status() == StatusCode::OK && !is_live(&response);
     if tagged { tag(response, wanted).await } else { response }
+}
+
+/// Tells of an answer in Hob's own log.
+pub(crate) fn tell(method: &Method, uri: &Uri, response: &Response, started: tokio::time::Instant) {
+    let (path, status) = (uri.path(), response.status().as_u16());
+    tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
 }
 
 /// Whether the answer may go on for ever: then there is no whole of it to make a tag of.
@@ -85,17 +100,18 @@ fn is_live(response: &Response) -> bool {
     media_type.is_some_and(|t| t.starts_with("text/event-stream") || t.starts_with("application/x-ndjson"))
 }
 
-fn caller(door: &Door, headers: &HeaderMap) -> Result<crate::auth::Caller, ApiError> {
+/// Who calls, when that may pass a door that is for `who`.
+pub(crate) fn caller(api: &Api, who: Who, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let way_out = "send `Authorization: Bearer <token>`; people find theirs with `hob open`";
     let token =
         token(headers).ok_or_else(|| ApiError::new(code::NO_TOKEN, "this needs a token").hint(way_out))?;
-    let caller = door.api.tokens.caller(&token);
+    let caller = api.tokens.caller(&token);
     let caller =
         caller.ok_or_else(|| ApiError::new(code::NO_TOKEN, "Hob does not know this token").hint(way_out))?;
-    if door.who.takes(&caller) {
+    if who.takes(&caller) {
         return Ok(caller);
     }
-    let detail = format!("{} may not do this: it is for {}", caller.name, door.who.told());
+    let detail = format!("{} may not do this: it is for {}", caller.name, who.told());
     Err(ApiError::new(code::NOT_ALLOWED, detail))
 }
 

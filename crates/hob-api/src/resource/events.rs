@@ -20,7 +20,7 @@ use crate::extract::{InScope, PageParams, Params, json, page, page_of_lines};
 use crate::sse::{self, Form};
 use crate::state::Api;
 
-pub(crate) use publish::tell_quota;
+pub(crate) use publish::{publish_on, tell_quota};
 
 /// One, or a list of them: told in the API's document, and read by [`hob_wire::incoming`].
 #[derive(JsonSchema)]

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use futures_util::future::BoxFuture;
-use hob_api::{Api, ApiError, Facts, Instances, Intake, Parts, Tokens, app};
+use hob_api::{Api, ApiError, App, Facts, Instances, Intake, Parts, Tokens, app};
 use hob_bus::Bus;
 use hob_core::{Clock, Name, Scope, Secret};
 use hob_deploy::{Config, Deploy, Silent, Timings};
@@ -14,7 +13,7 @@ use hob_records::Records;
 use hob_store::{Store, StoreOptions};
 use hob_watch::{Fetch, Fetched, Watch};
 use hob_wire::{Declarations, Platform, Problem, RecordBatch, Role, SampleBatch, Service};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -67,7 +66,7 @@ fn declarations() -> Declarations {
 }
 
 pub(crate) struct House {
-    pub(crate) app: Router,
+    pub(crate) app: App,
     pub(crate) bus: Bus,
     _data: tempfile::TempDir,
 }
@@ -134,6 +133,7 @@ impl House {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> (StatusCode, Value) {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
         let mut request =
             Request::builder().method(method).uri(path).header("content-type", "application/json");
         for (name, value) in headers {
@@ -142,12 +142,22 @@ impl House {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let response = self.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
-        let status = response.status();
-        assert!(response.headers().contains_key("x-request-id"), "every answer names its request");
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let (status, _, body) = self.send(request, body).await;
+        (status, body)
+    }
+
+    /// Sends a request with the length of its body, as clients do.
+    pub(crate) async fn send(
+        &self,
+        request: http::request::Builder,
+        body: String,
+    ) -> (StatusCode, HeaderMap, Value) {
+        let request = request.header("content-length", body.len()).body(Body::from(body)).unwrap();
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        assert!(parts.headers.contains_key("x-request-id"), "every answer names its request");
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     pub(crate) async fn denied(&self, method: &Method, path: &str, token: Option<&str>, status: StatusCode) {

@@ -5,6 +5,7 @@
 mod flood;
 mod following;
 mod house;
+mod publishing;
 
 use axum::body::Body;
 use futures_util::StreamExt as _;

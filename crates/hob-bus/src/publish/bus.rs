@@ -18,6 +18,15 @@ pub struct Admission {
     has_quota: bool,
 }
 
+impl Admission {
+    /// Gives the event back that it took, since nothing is published.
+    pub fn give_back(self) {
+        if self.has_quota {
+            self.outlet.give_back(1);
+        }
+    }
+}
+
 impl Bus {
     /// Lets one event in; the rest of a batch is counted when it is published.
     pub fn admit(&self, scope: &Scope, service: &Name, topic: &str) -> Result<Admission, Error> {

@@ -35,25 +35,43 @@ pub(super) async fn on_topic(
     Path(topic): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let (headers, request) = behead(request);
+    let body = async { Ok(Bytes::from_request(request, &api).await?.0) };
+    publish_on(&api, scope, caller, request_id, &topic, &headers, body).await
+}
+
+/// Publishes what a request brings on a topic. The body is read when the caller may publish there, so that a flood
+/// costs little.
+pub(crate) async fn publish_on(
+    api: &Api,
+    scope: Scope,
+    caller: Caller,
+    request_id: String,
+    topic: &str,
+    headers: &HeaderMap,
+    body: impl Future<Output = Result<bytes::Bytes, ApiError>>,
+) -> Result<Response, ApiError> {
     let service = match caller.instance {
         Some((service, _)) => service,
-        None => api.bus.topic_owner(&scope, &topic)?,
+        None => api.bus.topic_owner(&scope, topic)?,
     };
-    // Before the body is read, so that a flood costs little.
-    let admission = api.bus.admit(&scope, &service, &topic)?;
-    let (headers, bytes) = take(&api, request).await?;
-    let format = format(&headers, Format::Notices, Format::NoticeLines)?;
-    let mut events = read(format, &headers, &bytes)?;
-    check_topics(&events, &topic)?;
-    let ticket = match once::turn(&api, (&scope, &service, &topic), &headers, &bytes).await? {
+    let admission = api.bus.admit(&scope, &service, topic)?;
+    let bytes = body.await?;
+    let format = format(headers, Format::Notices, Format::NoticeLines)?;
+    let mut events = read(format, headers, &bytes)?;
+    check_topics(&events, topic)?;
+    let ticket = match once::turn(api, (&scope, &service, topic), headers, &bytes).await? {
         Turn::Go(ticket) => ticket,
-        Turn::Again(answer) => return Ok(answer),
+        Turn::Again(answer) => {
+            admission.give_back();
+            return Ok(answer);
+        }
     };
     once::name(&mut events, ticket.as_ref());
-    let publisher = publisher(scope, service, request_id, &headers);
+    let publisher = publisher(scope, service, request_id, headers);
     let (published, left) = api.bus.publish_on(&publisher, admission, events).await?;
     once::keep(ticket, &published).await?;
-    Ok(with_quota(json(StatusCode::CREATED, &published), &topic, left))
+    Ok(with_quota(json(StatusCode::CREATED, &published), topic, left))
 }
 
 /// Publishes on several topics, which the events name.
@@ -64,7 +82,8 @@ pub(super) async fn on_many(
     RequestId(request_id): RequestId,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (headers, bytes) = take(&api, request).await?;
+    let (headers, request) = behead(request);
+    let bytes = Bytes::from_request(request, &api).await?.0;
     let format = format(&headers, Format::Drafts, Format::DraftLines)?;
     let mut events = read(format, &headers, &bytes)?;
     let service = match caller.instance {
@@ -82,13 +101,13 @@ pub(super) async fn on_many(
     Ok(json(StatusCode::CREATED, &published))
 }
 
-async fn take(api: &Api, mut request: Request) -> Result<(HeaderMap, bytes::Bytes), ApiError> {
+/// Parts a request from its headers, but for the length, which decides whether the body is read at all.
+fn behead(mut request: Request) -> (HeaderMap, Request) {
     let headers = std::mem::take(request.headers_mut());
-    // The length decides whether the body is read at all.
     if let Some(length) = headers.get(header::CONTENT_LENGTH) {
         request.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
     }
-    Ok((headers, Bytes::from_request(request, api).await?.0))
+    (headers, request)
 }
 
 fn publisher(scope: Scope, service: Name, request_id: String, headers: &HeaderMap) -> Publisher {
