@@ -20,11 +20,14 @@ use crate::settings::Settings;
 /// The core could not start for a reason that starting again does not mend.
 pub(crate) const EXIT_HOPELESS: u8 = 78;
 
+/// Threads that a process of Hob runs its tasks on, at most.
+const WORKERS_MAX: usize = 2;
+
 /// Runs the core until it is told to stop.
 pub(crate) fn run_core(global: &Global, arguments: &Core) -> Result<ExitCode, Failure> {
     let settings = prepare(global, &arguments.child)?;
     let sizes = run::Sizes { segment_bytes: arguments.segment_bytes, index_events: arguments.index_events };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(run::run(settings, sizes));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
@@ -54,7 +57,7 @@ pub(crate) fn run_router(global: &Global, child: &Child) -> Result<ExitCode, Fai
         clock: Clock::system(),
         limits: hob_router::Limits::default(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(hob_router::serve(config, stopped()));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
@@ -64,6 +67,13 @@ pub(crate) fn run_router(global: &Global, child: &Child) -> Result<ExitCode, Fai
             Ok(ExitCode::from(EXIT_HOPELESS))
         }
     }
+}
+
+/// No more workers than processors: two that share one only wake each other.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = processors.min(WORKERS_MAX);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
 fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
