@@ -120,7 +120,7 @@ async fn a_place_ahead_of_the_log_is_refused() {
 #[tokio::test]
 async fn a_place_that_is_no_longer_kept_is_gone() {
     let house = subscribed().await;
-    let terms = json!({"kind": "notify", "retention": {"bytes": 1}});
+    let terms = json!({"kind": "notify", "retention": {"bytes": 4_000}});
     let (status, body) =
         house.call(Method::PUT, "/v1/topics/orders?service=orders", Some("developer"), Some(terms)).await;
     assert_eq!(status, StatusCode::OK, "{body}");

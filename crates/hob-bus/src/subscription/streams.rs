@@ -106,10 +106,15 @@ impl Subscription {
             return;
         }
         let Some((upto, events)) = self.sent() else { return };
-        let is_pulled = body.pulled.is_some_and(|pulled| now.since(pulled) < PULLS_OVER_AFTER);
-        if !is_pulled && body.row.sink.is_none() {
-            self.step(body, Input::Sent { upto, events }, now);
+        if body.row.sink.is_some() {
+            return;
         }
+        if body.pulled.is_some_and(|pulled| now.since(pulled) < PULLS_OVER_AFTER) {
+            // To be looked at again when pulls are over.
+            self.is_streamed.store(self.streams() > 0, Ordering::Release);
+            return;
+        }
+        self.step(body, Input::Sent { upto, events }, now);
     }
 
     /// How far the slowest stream that moves the cursor has come, or when there is none any more, the furthest of

@@ -165,7 +165,7 @@ impl Bus {
         match after {
             // Who begins with what there is misses nothing.
             Some(0) => forgone = reader.forgone(&body.tags),
-            _ => body.check_kept(reader.start(after.unwrap_or(body.state.done())), &reader)?,
+            _ => body.check_kept(after.unwrap_or(body.state.done()), &reader)?,
         }
         let after = after.unwrap_or(body.state.done());
         let types = body.row.types.clone();

@@ -156,7 +156,14 @@ async fn a_stream_takes_nothing_from_those_who_acknowledge_pull_or_are_pushed_to
     assert_eq!(cursor(state(&acked).await.unwrap()), sequence_text(4));
     let ack = Ack { lease: first.lease, upto: Some(sequence_text(1)), ..Ack::default() };
     world.bus.ack(&pulled, ack).await.unwrap();
-    assert_eq!(world.bus.lease(&pulled, pull(100)).await.unwrap().unwrap().events.len(), 8);
+    let mut stream = world.bus.stream_text(&pulled, None, Progress::Sent, LINES).await.unwrap();
+    assert_eq!(lines(&mut stream, 8).await.len(), 8);
+    drain(&mut stream).await;
+    assert_eq!(cursor(state(&pulled).await.unwrap()), sequence_text(1));
+    // When nobody has pulled for long, the stream is what is left.
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(cursor(wait_for(&world, &pulled, |state| state.lag_events == 0).await), sequence_text(9));
+    assert!(world.bus.lease(&pulled, pull(100)).await.unwrap().is_none());
 }
 
 #[tokio::test]
