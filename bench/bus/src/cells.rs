@@ -31,16 +31,24 @@ pub struct Cell {
     /// Whether Hob's subscribers have a filter
     #[arg(long, default_value_t = false)]
     pub filtered: bool,
+    /// Microseconds that strace adds to each fsync; 0 shows what strace costs
+    #[arg(long)]
+    #[serde(default)]
+    pub sync_delay_us: Option<u64>,
 }
 
 impl Cell {
     pub const fn new(in_flight: usize, batch: usize) -> Self {
         let (subscribers, bytes, way, entities) = (0, 90, Way::Stream, ENTITIES);
-        Self { in_flight, batch, subscribers, bytes, way, entities, filtered: false }
+        Self { in_flight, batch, subscribers, bytes, way, entities, filtered: false, sync_delay_us: None }
     }
 
     pub const fn with(self, subscribers: usize, way: Way) -> Self {
         Self { subscribers, way, ..self }
+    }
+
+    pub const fn delayed(self, micros: u64) -> Self {
+        Self { sync_delay_us: Some(micros), ..self }
     }
 
     pub const fn of_bytes(self, bytes: usize) -> Self {
@@ -64,6 +72,9 @@ impl fmt::Display for Cell {
         if self.entities != ENTITIES {
             write!(f, ", {} entities", self.entities)?;
         }
+        if let Some(micros) = self.sync_delay_us {
+            write!(f, ", {} ms more a sync", micros as f64 / 1000.0)?;
+        }
         Ok(())
     }
 }
@@ -80,17 +91,38 @@ pub fn quick() -> Vec<Cell> {
     ]
 }
 
-/// Every combination of the axes.
-pub fn full() -> Vec<Cell> {
+/// Values of the axes.
+pub const IN_FLIGHT: [usize; 3] = [1, 50, 500];
+pub const BATCH: [usize; 2] = [1, 100];
+pub const SUBSCRIBERS: [usize; 4] = [0, 1, 10, 100];
+pub const BYTES: [usize; 2] = [90, 1024];
+/// Entities that memory is measured with.
+pub const MEMORY: [u64; 3] = [10_000, 1_000_000, 10_000_000];
+/// Microseconds that a slow disk takes longer.
+pub const DELAYS_US: [u64; 3] = [0, 2_000, 5_000];
+
+/// Every combination of the axes when server and generator have a core each; of the small events alone, and of few
+/// subscribers, when they share them.
+pub fn full(pinned: bool) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for bytes in [90, 1024] {
-        for batch in [1, 100] {
-            for in_flight in [1, 50, 500] {
-                for subscribers in [0, 1, 10, 100] {
-                    cells.push(Cell::new(in_flight, batch).of_bytes(bytes).with(subscribers, Way::Stream));
+    for bytes in BYTES {
+        for batch in BATCH {
+            for in_flight in IN_FLIGHT {
+                for subscribers in SUBSCRIBERS {
+                    if pinned || (bytes == BYTES[0] && subscribers <= 10) {
+                        let cell = Cell::new(in_flight, batch).of_bytes(bytes);
+                        cells.push(cell.with(subscribers, Way::Stream));
+                    }
                 }
             }
         }
     }
     cells
+}
+
+/// One event a request on disks of several paces.
+pub fn slow() -> Vec<Cell> {
+    std::iter::once(Cell::new(50, 1))
+        .chain(DELAYS_US.map(|micros| Cell::new(50, 1).delayed(micros)))
+        .collect()
 }

@@ -24,6 +24,8 @@ pub struct Events {
     pool: Vec<u8>,
     entities: u64,
     made: u64,
+    /// The newest; no two are the same.
+    pub stamp: u64,
     base: Instant,
 }
 
@@ -55,7 +57,17 @@ impl Events {
         let pool =
             (0..POOL_BYTES).map(|_| b"0123456789abcdefghijklmnopqrstuv"[(next(&mut state) % 32) as usize]);
         let pool = pool.collect();
-        Self { template: text.into_bytes(), entity_at, stamp_at, data, pool, entities, made: 0, base }
+        Self {
+            template: text.into_bytes(),
+            entity_at,
+            stamp_at,
+            data,
+            pool,
+            entities,
+            made: 0,
+            stamp: 0,
+            base,
+        }
     }
 
     /// Nanoseconds since the run began.
@@ -70,8 +82,8 @@ impl Events {
         // Prime to any round number of entities: neighbours differ, and after that many events each had its turn.
         let entity = self.made.wrapping_mul(7_919) % self.entities;
         write_digits(&mut out[at + self.entity_at..][..ENTITY_DIGITS], entity);
-        let now = self.now();
-        write_digits(&mut out[at + self.stamp_at..][..STAMP_DIGITS], now);
+        self.stamp = self.now().max(self.stamp + 1);
+        write_digits(&mut out[at + self.stamp_at..][..STAMP_DIGITS], self.stamp);
         if let Some((start, length)) = self.data {
             let from = (self.made as usize * 257) % (POOL_BYTES - length);
             out[at + start..][..length].copy_from_slice(&self.pool[from..from + length]);

@@ -1,9 +1,9 @@
 //! The load: publishers in a closed loop on one thread, consumers on another.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use crate::wire::{Consume, Publish};
 /// How long nothing may be answered.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long consumers may take for what is left when publishers are done.
-const CATCH_UP_MAX: Duration = Duration::from_secs(20);
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
 /// A connected stream, with what was read of it already.
 pub struct Open {
@@ -41,13 +41,18 @@ pub enum Consuming {
 }
 
 /// What publishing showed.
+#[derive(Default)]
 pub struct Published {
     /// Units acknowledged while it was measured.
     pub units: u64,
     /// Units acknowledged at all.
     pub units_all: u64,
+    /// Units that were never answered, since the server ended.
+    pub under_way: u64,
     pub seconds: f64,
     pub acknowledged: Latency,
+    /// The stamps of the acknowledged units, each that of its last event.
+    pub stamps: Vec<u64>,
     /// When measuring began, in nanoseconds since the run began.
     pub from: u64,
 }
@@ -57,21 +62,33 @@ struct Publishers<'a> {
     wire: &'a mut Box<dyn Publish>,
     window: usize,
     first: u64,
-    started: VecDeque<Option<Instant>>,
+    started: VecDeque<Option<(Instant, u64)>>,
+    is_gone: bool,
     under_way: usize,
 }
 
 impl Publishers<'_> {
     fn top_up(&mut self, events: &mut Events) -> Result<()> {
         while self.under_way < self.window {
-            self.started.push_back(Some(Instant::now()));
+            let now = Instant::now();
             self.wire.unit(events, &mut self.link.out);
+            self.started.push_back(Some((now, events.stamp)));
             self.under_way += 1;
         }
         self.link.flush()
     }
 
-    fn done(&mut self, unit: u64) -> Option<Instant> {
+    /// Takes in what came, as far as it came.
+    fn read(&mut self, piece: &mut Piece, done: &mut Vec<u64>) -> Result<()> {
+        let flushed = self.link.flush();
+        while self.link.fill(piece)? {
+            let used = self.wire.read(&self.link.input, done)?;
+            self.link.input.drain(..used);
+        }
+        flushed
+    }
+
+    fn done(&mut self, unit: u64) -> Option<(Instant, u64)> {
         let started = self.started.get_mut((unit - self.first) as usize)?.take();
         while self.started.front() == Some(&None) {
             self.started.pop_front();
@@ -88,6 +105,8 @@ pub struct Course<'a> {
     pub measured: Duration,
     /// Units to publish at least, however long that takes.
     pub units_min: u64,
+    /// Whether `ends` ends the server, with units under way: what it acknowledged until then is still taken in.
+    pub is_cut: bool,
     pub begins: &'a mut dyn FnMut(),
     pub ends: &'a mut dyn FnMut(),
 }
@@ -95,23 +114,9 @@ pub struct Course<'a> {
 /// Publishes for a while.
 pub fn publish(connections: &mut [Publishing], events: &mut Events, course: Course<'_>) -> Result<Published> {
     let mut poll = Poll::new()?;
-    let mut publishers = Vec::new();
-    for (at, publishing) in connections.iter_mut().enumerate() {
-        let open = Open { stream: publishing.open.stream.try_clone()?, input: Vec::new() };
-        let link =
-            Link::new(open.stream, std::mem::take(&mut publishing.open.input), poll.registry(), Token(at))?;
-        publishers.push(Publishers {
-            link,
-            wire: &mut publishing.wire,
-            window: publishing.window,
-            first: 0,
-            started: VecDeque::new(),
-            under_way: 0,
-        });
-    }
+    let mut publishers = publishers(connections, &poll)?;
     let begun = Instant::now();
-    let mut published =
-        Published { units: 0, units_all: 0, seconds: 0.0, acknowledged: Latency::default(), from: 0 };
+    let mut published = Published::default();
     let (mut measuring, mut stopping) = (None, false);
     let (mut ready, mut piece, mut done) = (Ready::with_capacity(1024), Piece::default(), Vec::new());
     for publisher in &mut publishers {
@@ -122,23 +127,23 @@ pub fn publish(connections: &mut [Publishing], events: &mut Events, course: Cour
         poll.poll(&mut ready, Some(Duration::from_millis(20)))?;
         for event in &ready {
             let publisher = &mut publishers[event.token().0];
-            publisher.link.flush()?;
-            while publisher.link.fill(&mut piece)? {
-                let used = publisher.wire.read(&publisher.link.input, &mut done)?;
-                publisher.link.input.drain(..used);
-                let now = Instant::now();
-                for unit in done.drain(..) {
-                    last = now;
-                    let started = publisher.done(unit).context("an answer to nothing")?;
-                    published.units_all += 1;
-                    if measuring.is_some() && !stopping {
-                        published.units += 1;
-                        published.acknowledged.add((now - started).as_nanos() as u64);
-                    }
+            let read = publisher.read(&mut piece, &mut done);
+            let now = Instant::now();
+            for unit in done.drain(..) {
+                last = now;
+                let (started, stamp) = publisher.done(unit).context("an answer to nothing")?;
+                published.units_all += 1;
+                published.stamps.push(stamp);
+                if measuring.is_some() && !stopping {
+                    published.units += 1;
+                    published.acknowledged.add((now - started).as_nanos() as u64);
                 }
             }
-            if !stopping {
-                publisher.top_up(events)?;
+            match read {
+                Err(_) if stopping && course.is_cut => publisher.is_gone = true,
+                Err(error) => return Err(error),
+                Ok(()) if !stopping => publisher.top_up(events)?,
+                Ok(()) => {}
             }
         }
         let now = Instant::now();
@@ -154,13 +159,32 @@ pub fn publish(connections: &mut [Publishing], events: &mut Events, course: Cour
             stopping = true;
             (course.ends)();
         }
-        if stopping && publishers.iter().all(|publisher| publisher.under_way == 0) {
+        if stopping && publishers.iter().all(|publisher| publisher.under_way == 0 || publisher.is_gone) {
+            published.under_way = publishers.iter().map(|publisher| publisher.under_way as u64).sum();
             return Ok(published);
         }
         if now - last > SILENCE_MAX {
             bail!("nothing was answered for {SILENCE_MAX:?}");
         }
     }
+}
+
+fn publishers<'a>(connections: &'a mut [Publishing], poll: &Poll) -> Result<Vec<Publishers<'a>>> {
+    let mut publishers = Vec::new();
+    for (at, publishing) in connections.iter_mut().enumerate() {
+        let (stream, input) =
+            (publishing.open.stream.try_clone()?, std::mem::take(&mut publishing.open.input));
+        publishers.push(Publishers {
+            link: Link::new(stream, input, poll.registry(), Token(at))?,
+            wire: &mut publishing.wire,
+            window: publishing.window,
+            first: 0,
+            started: VecDeque::new(),
+            under_way: 0,
+            is_gone: false,
+        });
+    }
+    Ok(publishers)
 }
 
 /// What the consumers of a run share with its publishers.
@@ -175,6 +199,11 @@ pub struct Watched {
     pub is_over: AtomicBool,
     /// Connections that began.
     pub ready: AtomicUsize,
+    /// Whether the stamps that are seen are kept.
+    pub wants_stamps: bool,
+    /// Nobody waits any more.
+    pub is_abandoned: AtomicBool,
+    pub stamps: Mutex<HashSet<u64>>,
 }
 
 /// Consumes until everything expected was seen, or nothing more comes. Returns how long deliveries took.
@@ -201,7 +230,7 @@ pub fn consume(consuming: Consuming, base: Instant, watched: &Arc<Watched>) -> R
     watched.ready.store(links.len().max(1), Ordering::SeqCst);
     let (mut ready, mut piece, mut latency) =
         (Ready::with_capacity(1024), Piece::default(), Latency::default());
-    let mut over_since = None;
+    let (mut over_since, mut found) = (None, Vec::new());
     loop {
         poll.poll(&mut ready, Some(Duration::from_millis(50)))?;
         for event in &ready {
@@ -235,6 +264,9 @@ pub fn consume(consuming: Consuming, base: Instant, watched: &Arc<Watched>) -> R
                 let mut seen = |part: &[u8]| {
                     stamps.feed(part, |stamp| {
                         count += 1;
+                        if watched.wants_stamps {
+                            found.push(stamp);
+                        }
                         if from > 0 && stamp >= from {
                             latency.add((base.elapsed().as_nanos() as u64).saturating_sub(stamp));
                         }
@@ -244,7 +276,14 @@ pub fn consume(consuming: Consuming, base: Instant, watched: &Arc<Watched>) -> R
                 link.input.drain(..used);
                 let _ = link.flush();
             }
+            if watched.wants_stamps {
+                let mut stamps = watched.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+                stamps.extend(found.drain(..));
+            }
             watched.seen.fetch_add(count, Ordering::Relaxed);
+        }
+        if watched.is_abandoned.load(Ordering::SeqCst) {
+            return Ok(latency);
         }
         if watched.is_over.load(Ordering::SeqCst) {
             let since = *over_since.get_or_insert_with(Instant::now);

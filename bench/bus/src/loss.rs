@@ -1,10 +1,12 @@
-//! What is lost of what was acknowledged: after `kill -9`, and after a loss of power, which takes what the server had
-//! not made durable. The latter is played: the server runs under strace, which tells each write and each fsync; after
+//! What is lost of what was acknowledged when a server ends while it is published to: by `kill -9`, and by a loss of power,
+//! which takes what the server had not made durable. The latter is played: the server runs under strace, which tells each write and each fsync; after
 //! the kill, every file that holds events is cut back to what it had when its last finished fsync began.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,14 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::cells::Cell;
 use crate::events::Events;
-use crate::load::{self, Course};
-use crate::systems::{self, Places, System};
+use crate::load::{self, Course, Watched};
+use crate::systems::{self, Places, Running, System, Watch, Way};
 
-/// How long a server may take to find what it holds.
-const COUNT_MAX: Duration = Duration::from_secs(15);
+/// How long a server is published to before it ends.
+const WORKS: Duration = Duration::from_secs(2);
+/// How long a server may take to give what it holds, and how long it may say nothing more.
+const READ_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// `kill -9`.
@@ -34,51 +39,87 @@ pub struct Loss {
     pub system: System,
     pub after: End,
     pub acknowledged: u64,
+    /// Events that were sent and not answered when the server ended.
+    pub under_way: u64,
+    /// Events that it gives afterwards, whether they were acknowledged or not.
     pub recovered: u64,
+    /// Acknowledged events that it does not give.
     pub lost: u64,
     /// Bytes that were cut off.
     pub cut_bytes: u64,
 }
 
-/// Publishes for a moment, waits for every acknowledgement, ends the server, starts it again and counts.
+/// Publishes for a moment and ends the server while it does, starts it again, reads everything back, and tells which of
+/// the acknowledged events are not there.
 pub fn measure(system: System, after: End, places: &Places) -> Result<Loss> {
-    let places = Places { trace: after == End::Power, ..places.clone() };
-    let mut running = systems::start(system, &places)?;
-    let cell = Cell::new(50, 1);
+    let watch = if after == End::Power { Watch::Record } else { Watch::Nothing };
+    let mut running = systems::start(system, &Places { watch, ..places.clone() })?;
+    let cell = Cell::new(50, 1).with(1, Way::Stream);
     running.prepare(&cell)?;
     let mut connections = running.publishers(&cell)?;
-    let mut events = Events::new(cell.bytes, cell.entities, Instant::now());
-    let (mut begins, mut ends) = (|| {}, || {});
+    let base = Instant::now();
+    let mut events = Events::new(cell.bytes, cell.entities, base);
+    let (mut begins, mut ends) = (|| {}, || running.server().kill());
     let course = Course {
         warm_up: Duration::ZERO,
-        measured: Duration::from_secs(2),
+        measured: WORKS,
         units_min: 0,
+        is_cut: true,
         begins: &mut begins,
         ends: &mut ends,
     };
     let published = load::publish(&mut connections, &mut events, course)?;
-    running.server().kill();
     drop(connections);
     let folder = running.server().folder.clone();
     let cut_bytes = if after == End::Power { cut(&folder)? } else { 0 };
+    running.unwatch();
     running.restart().with_context(|| format!("start {system} again"))?;
-    let acknowledged = published.units_all;
-    let mut recovered = running.count()?;
-    // Some tell how many they hold a while after they answer.
-    let deadline = Instant::now() + COUNT_MAX;
-    while recovered < acknowledged && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(200));
-        recovered = running.count()?;
-    }
-    let lost = acknowledged.saturating_sub(recovered);
-    Ok(Loss { system, after, acknowledged, recovered, lost, cut_bytes })
+    let found = read_back(running.as_ref(), &cell, base, published.stamps.len())
+        .with_context(|| format!("read back from {system}"))?;
+    let lost = published.stamps.iter().filter(|stamp| !found.contains(stamp)).count() as u64;
+    let (acknowledged, under_way, recovered) = (published.units_all, published.under_way, found.len() as u64);
+    Ok(Loss { system, after, acknowledged, under_way, recovered, lost, cut_bytes })
 }
 
-/// What strace is to follow, and where it writes.
-pub fn tracing(folder: &Path) -> Vec<String> {
+/// The stamps of all that a server gives to its one subscriber.
+fn read_back(running: &dyn Running, cell: &Cell, base: Instant, expected: usize) -> Result<HashSet<u64>> {
+    let consuming = running.consumers(cell)?;
+    let watched = Arc::new(Watched { wants_stamps: true, ..Watched::default() });
+    // Never reached: how many there are is not known.
+    watched.expected.store(u64::MAX, Ordering::SeqCst);
+    let thread = std::thread::spawn({
+        let watched = Arc::clone(&watched);
+        move || load::consume(consuming, base, &watched)
+    });
+    let (begun, mut seen, mut since) = (Instant::now(), 0, Instant::now());
+    while begun.elapsed() < READ_MAX && since.elapsed() < SILENCE_MAX && !thread.is_finished() {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = watched.seen.load(Ordering::SeqCst);
+        if now > seen {
+            (seen, since) = (now, Instant::now());
+        }
+        // Everything and a little more: whoever has this many lacks none, or shows it in what it has.
+        if seen > expected as u64 && since.elapsed() > SILENCE_MAX / 5 {
+            break;
+        }
+    }
+    if thread.is_finished() {
+        thread.join().map_err(|_| anyhow::anyhow!("a consumer panicked"))??;
+    } else {
+        watched.is_abandoned.store(true, Ordering::SeqCst);
+        let _ = thread.join();
+    }
+    let mut stamps = watched.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut stamps))
+}
+
+/// What strace is to follow for a record, and where it writes.
+pub fn recording(folder: &Path) -> Vec<String> {
     let calls = "trace=write,writev,pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync";
     let to = folder.join("trace").display().to_string();
-    ["-f", "-qq", "-y", "-s", "0", "-e", calls, "-e", "signal=none", "-o", &to].map(str::to_owned).to_vec()
+    ["--seccomp-bpf", "-f", "-qq", "-y", "-s", "0", "-e", calls, "-e", "signal=none", "-o", &to]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// A file as the trace tells it.
@@ -162,7 +203,7 @@ fn apply(files: &mut HashMap<String, Grown>, call: &str, at_start: Option<u64>) 
     };
     match name {
         "write" | "writev" => file.bytes += result,
-        "pwrite64" | "pwritev" => file.bytes = file.bytes.max(last_number()? + result),
+        "pwrite64" | "pwritev" | "pwritev2" => file.bytes = file.bytes.max(last_number()? + result),
         "ftruncate" => {
             file.bytes = last_number()?;
             file.durable = file.durable.min(file.bytes);

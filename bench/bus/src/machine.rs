@@ -34,6 +34,11 @@ pub fn pss_mb(pids: &[u32]) -> f64 {
     pids.iter().filter_map(kilobytes).sum::<f64>() / 1024.0
 }
 
+/// The name of a process; empty when it is gone.
+pub fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
 /// A process and what it started.
 pub fn family(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];

@@ -13,6 +13,7 @@ mod measure;
 mod report;
 mod server;
 mod systems;
+mod tables;
 mod wire;
 
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use crate::cells::Cell;
 use crate::loss::End;
 use crate::measure::{Times, measure};
 use crate::report::Line;
-use crate::systems::{Places, System, Way};
+use crate::systems::{Places, System, Watch, Way};
 
 /// Measures the bus beside its peers.
 #[derive(Parser)]
@@ -70,12 +71,14 @@ struct Common {
     systems: Vec<System>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Set {
     /// What the marks speak of.
     Quick,
     /// Every combination of the axes.
     Full,
+    /// Disks that take longer to make something durable.
+    Slow,
 }
 
 #[derive(Subcommand)]
@@ -97,7 +100,7 @@ enum Verb {
         #[arg(long)]
         full: bool,
     },
-    /// What a crash costs of what was acknowledged
+    /// What a crash costs of what was acknowledged, so often as there are rounds
     Loss,
     /// Write the page from the results
     Report {
@@ -128,27 +131,81 @@ impl Bench {
         report::add(&self.results, line)
     }
 
+    /// Notes what it is measured on; when a run goes on after it was interrupted, on the same machine, that stands there.
     fn begin(&self, set: String) -> Result<()> {
         let (seconds, rounds) = (self.times.measured.as_secs_f64(), self.rounds);
-        self.add(&Line::Machine { facts: machine::facts(), set, seconds, rounds })
+        let pinned = self.places.processors.is_some();
+        let is_noted = |line: &Line| matches!(line, Line::Machine { set: of, pinned: how, .. } if *of == set && *how == pinned);
+        if report::read(&self.results)?.iter().any(is_noted) {
+            return Ok(());
+        }
+        self.add(&Line::Machine { facts: machine::facts(), set, seconds, rounds, pinned })
     }
 
-    /// A system that fails is told and left out; the others go on.
+    /// Rounds that the results have of a cell already, or tried in vain.
+    fn done(&self, lines: &[Line], system: System, cell: &Cell) -> usize {
+        let (pinned, tried) = (self.places.processors.is_some(), what(system, cell));
+        let is_of = |line: &&Line| match line {
+            Line::Cell(found) => (found.system, found.cell, found.pinned) == (system, *cell, pinned),
+            Line::Failed { what, .. } => *what == tried,
+            _ => false,
+        };
+        lines.iter().filter(is_of).count()
+    }
+
+    /// Measures what the results do not have yet. A system that fails is told and left out; the others go on.
     fn cell(&self, cell: &Cell, systems: &[System], events_min: u64) -> Result<()> {
-        for _ in 0..self.rounds {
+        let known = report::read(&self.results)?;
+        for round in 0..self.rounds {
             for system in systems {
-                // Without the door there is nobody to deliver to.
-                if *system == System::HobEmbedded && cell.subscribers > 0 {
+                if is_spared(*system, cell) || self.done(&known, *system, cell) > round {
                     continue;
                 }
                 let times = Times { events_min, ..self.times };
                 let line = match measure(*system, cell, times, &self.places) {
                     Ok(outcome) => Line::Cell(outcome),
-                    Err(error) => {
-                        Line::Failed { what: format!("{system}: {cell}"), why: format!("{error:#}") }
-                    }
+                    Err(error) => Line::Failed { what: what(*system, cell), why: format!("{error:#}") },
                 };
                 self.add(&line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, set: Set) -> Result<()> {
+        self.begin(format!("{set:?}").to_lowercase())?;
+        let pinned = self.places.processors.is_some();
+        let cells = match set {
+            Set::Quick => cells::quick(),
+            Set::Full => cells::full(pinned),
+            Set::Slow => cells::slow(),
+        };
+        // Where it is the second view of the same, and of a slow disk, the durable ones are enough.
+        let only_durable = set == Set::Slow || (set == Set::Full && !pinned);
+        let systems = self.systems.iter().copied();
+        let systems: Vec<System> = systems
+            .filter(|system| !only_durable || (system.is_durable() && *system != System::HobEmbedded))
+            .collect();
+        cells.iter().try_for_each(|cell| self.cell(cell, &systems, 0))
+    }
+
+    fn loss(&self) -> Result<()> {
+        let known = report::read(&self.results)?;
+        for round in 0..self.rounds {
+            for system in self.systems.iter().filter(|system| **system != System::HobEmbedded) {
+                for after in [End::Kill, End::Power] {
+                    let is_of = |line: &&Line| matches!(line, Line::Loss(loss) if (loss.system, loss.after) == (*system, after));
+                    if known.iter().filter(is_of).count() > round {
+                        continue;
+                    }
+                    let line = match loss::measure(*system, after, &self.places) {
+                        Ok(loss) => Line::Loss(loss),
+                        Err(error) => {
+                            Line::Failed { what: format!("{system}, {after:?}"), why: format!("{error:#}") }
+                        }
+                    };
+                    self.add(&line)?;
+                }
             }
         }
         Ok(())
@@ -173,12 +230,27 @@ impl Bench {
             systems: vec![],
             ..*self
         };
-        for entities in [10_000, 1_000_000, 10_000_000] {
+        for entities in cells::MEMORY {
             if entities <= 1_000_000 || full {
                 once.cell(&Cell { entities, ..Cell::new(50, 100) }, &hob, entities)?;
             }
         }
         Ok(())
+    }
+}
+
+/// How a measurement is called when it fails.
+fn what(system: System, cell: &Cell) -> String {
+    format!("{system}: {cell}")
+}
+
+/// What would show nothing: subscribers without a door to reach them by; a hundred quorum queues, each of which takes
+/// every event for itself; Hob's own bus when it is not built in.
+fn is_spared(system: System, cell: &Cell) -> bool {
+    match system {
+        System::HobEmbedded => cell.subscribers > 0 || !cfg!(feature = "embedded"),
+        System::Rabbitmq => cell.subscribers > 10,
+        _ => false,
     }
 }
 
@@ -191,7 +263,7 @@ fn main() -> Result<()> {
         scripts: absolute(common.scripts)?,
         work: absolute(common.work)?,
         processors: common.processors,
-        trace: false,
+        watch: Watch::Nothing,
     };
     let (warm_up, measured) =
         (Duration::from_secs_f64(common.warm_up), Duration::from_secs_f64(common.seconds));
@@ -201,33 +273,11 @@ fn main() -> Result<()> {
     let bench = Bench { places, times, rounds: common.rounds, results: common.results, systems };
     match verb {
         Verb::Cell { cell } => bench.cell(&cell, &bench.systems, 0)?,
-        Verb::Run { set } => {
-            bench.begin(format!("{set:?}").to_lowercase())?;
-            let cells = match set {
-                Set::Quick => cells::quick(),
-                Set::Full => cells::full(),
-            };
-            for cell in cells {
-                bench.cell(&cell, &bench.systems, 0)?;
-            }
-        }
+        Verb::Run { set } => bench.set(set)?,
         Verb::Marks { full } => bench.marks(full)?,
-        Verb::Loss => {
-            for system in bench.systems.iter().filter(|system| **system != System::HobEmbedded) {
-                for after in [End::Kill, End::Power] {
-                    let line = match loss::measure(*system, after, &bench.places) {
-                        Ok(loss) => Line::Loss(loss),
-                        Err(error) => {
-                            Line::Failed { what: format!("{system}, {after:?}"), why: format!("{error:#}") }
-                        }
-                    };
-                    bench.add(&line)?;
-                }
-            }
-        }
+        Verb::Loss => bench.loss()?,
         Verb::Report { page } => {
             let lines = report::read(&bench.results)?;
-            println!("{}", report::table(&lines));
             report::write(&page, &lines)?;
         }
         #[cfg(feature = "embedded")]

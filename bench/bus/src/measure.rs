@@ -12,7 +12,7 @@ use crate::events::Events;
 use crate::latency::Latency;
 use crate::load::{self, Course, Watched};
 use crate::machine;
-use crate::systems::{self, Places, System};
+use crate::systems::{self, Places, System, Watch};
 
 /// Quantiles in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -72,7 +72,8 @@ pub fn measure(system: System, cell: &Cell, times: Times, places: &Places) -> Re
         return crate::embedded::measure(cell, times, places);
     }
     let (fdatasync_p50, fdatasync_p99) = machine::fdatasync(&places.work)?;
-    let mut running = systems::start(system, places)?;
+    let watch = cell.sync_delay_us.map_or(Watch::Nothing, Watch::Delay);
+    let mut running = systems::start(system, &Places { watch, ..places.clone() })?;
     running.prepare(cell).with_context(|| format!("prepare {system}"))?;
     let base = Instant::now();
     let mut events = Events::new(cell.bytes, cell.entities, base);
@@ -90,7 +91,7 @@ pub fn measure(system: System, cell: &Cell, times: Times, places: &Places) -> Re
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut connections = running.publishers(cell)?;
-    let pids = running.server().pids();
+    let pids = running.server().own_pids();
     let folder = running.server().folder.clone();
     let disk_before = machine::disk_bytes(&folder);
     let own = [std::process::id()];
@@ -103,7 +104,7 @@ pub fn measure(system: System, cell: &Cell, times: Times, places: &Places) -> Re
     let mut ends = || end = (machine::cpu_seconds(&pids), machine::cpu_seconds(&own), machine::pss_mb(&pids));
     let Times { warm_up, measured, events_min } = times;
     let units_min = events_min / cell.batch as u64;
-    let course = Course { warm_up, measured, units_min, begins: &mut begins, ends: &mut ends };
+    let course = Course { warm_up, measured, units_min, is_cut: false, begins: &mut begins, ends: &mut ends };
     let published = load::publish(&mut connections, &mut events, course)
         .with_context(|| format!("{system}: {cell}; it says {}", running.server().said()))?;
     let all = published.units_all * cell.batch as u64;

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine;
+
 /// How long a server may take until its port answers.
-const START_MAX: Duration = Duration::from_secs(90);
+const START_MAX: Duration = Duration::from_secs(180);
 /// How long it may take to end.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
@@ -87,14 +89,28 @@ impl Server {
         text[text.len().saturating_sub(2_000)..].to_owned()
     }
 
-    /// Its processes.
-    pub fn pids(&self) -> Vec<u32> {
-        crate::machine::family(self.child.id())
+    /// Its processes, and the one that watches it.
+    fn pids(&self) -> Vec<u32> {
+        machine::family(self.child.id())
     }
 
-    /// Kills it and all that it started, as `kill -9` does.
+    /// Its processes.
+    pub fn own_pids(&self) -> Vec<u32> {
+        self.pids().into_iter().filter(|pid| machine::name(*pid) != "strace").collect()
+    }
+
+    /// Kills it and all that it started, as `kill -9` does. Who only watches it (strace) ends by itself, and has then
+    /// written down everything.
     pub fn kill(&mut self) {
-        kill(&self.pids());
+        let family = self.pids();
+        if family.len() > 1 && machine::name(family[0]) == "strace" {
+            kill(&family[1..]);
+            let deadline = Instant::now() + STOP_MAX;
+            while Instant::now() < deadline && !matches!(self.child.try_wait(), Ok(Some(_))) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        kill(&family);
         let _ = self.child.wait();
     }
 

@@ -85,8 +85,20 @@ pub struct Places {
     pub work: PathBuf,
     /// The processors of servers, as `taskset` takes them.
     pub processors: Option<String>,
-    /// Whether a server's writes and fsyncs are recorded.
-    pub trace: bool,
+    /// What strace does with a server's calls.
+    pub watch: Watch,
+}
+
+/// What strace does with a server's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// It does not run.
+    #[default]
+    Nothing,
+    /// Its writes and fsyncs are written down.
+    Record,
+    /// Each fsync takes so many microseconds longer.
+    Delay(u64),
 }
 
 impl Places {
@@ -99,13 +111,28 @@ impl Places {
     }
 
     fn traced(&self, program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
-        if !self.trace {
-            return Command::new(program);
-        }
+        let arguments = match self.watch {
+            Watch::Nothing => return Command::new(program),
+            Watch::Record => crate::loss::recording(folder),
+            Watch::Delay(micros) => delaying(folder, micros),
+        };
         let mut command = Command::new("strace");
-        command.args(crate::loss::tracing(folder)).arg(program);
+        command.args(arguments).arg(program);
         command
     }
+}
+
+/// How strace makes a disk slow, for whatever asks it to make something durable. Calls that it does not look for cost
+/// nothing, since the kernel passes them by.
+fn delaying(folder: &Path, micros: u64) -> Vec<String> {
+    let calls = "fsync,fdatasync,sync_file_range,msync,syncfs,sync";
+    let to = folder.join("trace").display().to_string();
+    let (traced, delay) = (format!("trace={calls}"), format!("inject={calls}:delay_exit={micros}"));
+    let mut arguments = vec!["--seccomp-bpf", "-f", "-qq", "-e", &traced, "-e", "signal=none", "-o", &to];
+    if micros > 0 {
+        arguments.extend(["-e", &delay]);
+    }
+    arguments.into_iter().map(str::to_owned).collect()
 }
 
 /// A running system.
@@ -124,8 +151,8 @@ pub trait Running: Send {
     /// Starts it again on the same folder after it was killed.
     fn restart(&mut self) -> Result<()>;
 
-    /// How many events it holds.
-    fn count(&mut self) -> Result<u64>;
+    /// Its next start is without strace.
+    fn unwatch(&mut self);
 }
 
 /// Starts a system.

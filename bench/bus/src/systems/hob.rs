@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Places, Running, Way};
+use super::{Places, Running, Watch, Way};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
 use crate::server::{Server, fresh_folder};
@@ -192,11 +192,7 @@ impl Running for Hob {
         self.wait()
     }
 
-    fn count(&mut self) -> Result<u64> {
-        let mut sum = 0;
-        for name in ["bench", "bench-data"] {
-            sum += self.call("GET", &format!("/v1/topics/{name}"), "")?["events"].as_u64().unwrap_or(0);
-        }
-        Ok(sum)
+    fn unwatch(&mut self) {
+        self.places.watch = Watch::Nothing;
     }
 }

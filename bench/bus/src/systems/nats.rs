@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use memchr::memmem;
 
-use super::{Places, Running};
+use super::{Places, Running, Watch};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
 use crate::server::{Server, free_port, fresh_folder};
@@ -126,8 +126,7 @@ impl Running for Nats {
         self.server.wait_for(self.port)
     }
 
-    fn count(&mut self) -> Result<u64> {
-        let about = self.call("$JS.API.STREAM.INFO.BENCH", "")?;
-        about["state"]["messages"].as_u64().context("read a stream's length")
+    fn unwatch(&mut self) {
+        self.places.watch = Watch::Nothing;
     }
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Places, Running};
+use super::{Places, Running, Watch};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
 use crate::server::{Server, free_port, fresh_folder};
@@ -102,21 +102,7 @@ impl Running for Rabbitmq {
         wait_for_amqp(self.ports[0])
     }
 
-    fn count(&mut self) -> Result<u64> {
-        // A passive declaration tells how many messages are ready, once the queue has a leader again.
-        for _ in 0..100 {
-            let declare = Arguments::method(50, 10).u16(0).short("q0").u8(1).table(&[]);
-            let mut calls = self.open()?;
-            if let Ok(payload) = calls.ask(declare, 1, 50, 11) {
-                let at = 5 + payload[4] as usize;
-                let bytes = [payload[at], payload[at + 1], payload[at + 2], payload[at + 3]];
-                let count = u32::from_be_bytes(bytes);
-                if count > 0 {
-                    return Ok(u64::from(count));
-                }
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        Ok(0)
+    fn unwatch(&mut self) {
+        self.places.watch = Watch::Nothing;
     }
 }

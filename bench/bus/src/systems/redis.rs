@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{Places, Running};
+use super::{Places, Running, Watch};
 use crate::cells::Cell;
 use crate::load::{Consuming, Open, Publishing};
 use crate::server::{Server, free_port, fresh_folder};
@@ -100,9 +100,7 @@ impl Running for Redis {
         Ok(())
     }
 
-    fn count(&mut self) -> Result<u64> {
-        let said = self.call(&[b"XLEN", b"bench"])?;
-        let text = String::from_utf8_lossy(&said);
-        text.trim().trim_start_matches(':').parse().context("read a stream's length")
+    fn unwatch(&mut self) {
+        self.places.watch = Watch::Nothing;
     }
 }
