@@ -74,3 +74,7 @@ clean-data: ## forget everything that the takeaway did
 .PHONY: bench-bus
 bench-bus: ## measure the bus beside Redis, NATS and RabbitMQ, in one run: SET=quick|full|kills
 	bench/bus/run $(or $(SET),quick)
+
+.PHONY: fuzz
+fuzz: ## fuzz what reads bytes from disk and strangers: SECONDS=60 for each of TARGETS=
+	fuzz/run $(or $(SECONDS),60) $(TARGETS)
