@@ -1,7 +1,7 @@
 // What is said about subscriptions: how each is read, why it waits, what is to be done, and how its lag came about.
 
 import { between } from './events';
-import { figure } from './format';
+import { clockDay, clockTime, figure } from './format';
 import type { Range } from './ranges';
 import type { Series, Stall, Subscription } from './types';
 
@@ -31,6 +31,9 @@ export const tone = (each: Subscription): Tone => {
   if (each.state === 'paused') return '';
   return each.dead_letters > 0 || each.parked_keys > 0 ? 'warn' : 'good';
 };
+
+/** Hob's words, with points in time as people of here read them. */
+export const words = (text: string): string => text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (time) => `${clockDay(time)} ${clockTime(time)}`);
 
 /** Those that need somebody first; among equals by name, so that nothing jumps about. */
 export function inOrder(list: readonly Subscription[]): Subscription[] {
