@@ -55,6 +55,24 @@ impl FromRequest<Api> for Bytes {
     }
 }
 
+/// What stands in the path.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(error) => {
+                let told = error.body_text();
+                let flaw = told.strip_prefix("Invalid URL: ").unwrap_or(&told);
+                Err(ApiError::new(code::BAD_REQUEST, format!("failed to read the path: {flaw}")))
+            }
+        }
+    }
+}
+
 /// Query parameters.
 pub(crate) struct Params<T>(pub(crate) T);
 

@@ -1,6 +1,5 @@
 //! Pages of errors: what `HOB-nnnn` means and what to do, for the browser and for `hob explain`.
 
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header;
@@ -9,6 +8,7 @@ use rust_embed::Embed;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
+use crate::extract::Path;
 
 #[derive(Embed)]
 #[folder = "../../docs/errors"]

@@ -3,7 +3,7 @@
 mod once;
 mod publish;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use hob_bus::Filter;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{InScope, PageParams, Params, json, page, page_of_lines};
+use crate::extract::{InScope, PageParams, Params, Path, json, page, page_of_lines};
 use crate::sse::{self, Form};
 use crate::state::Api;
 

@@ -1,6 +1,6 @@
 //! Instances: any of them may be shot.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hob_core::Name;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{InScope, PageParams, Params, json, page_of};
+use crate::extract::{InScope, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {

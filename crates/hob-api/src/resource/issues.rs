@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use hob_core::{Scope, code};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, json, page_of};
+use crate::extract::{Body, InScope, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 /// Letters of a reason.

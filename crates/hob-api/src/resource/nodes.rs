@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hob_core::Name;
@@ -13,7 +13,7 @@ use super::routing::snapshots;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, PageParams, Params, page_of};
+use crate::extract::{Body, PageParams, Params, Path, page_of};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {

@@ -1,6 +1,6 @@
 //! Packages: immutable archives, named by their digest.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hob_core::{Digest, code, limits};
@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Bytes, json};
+use crate::extract::{Bytes, Path, json};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body as AxumBody, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hob_core::Name;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::Body;
+use crate::extract::{Body, Path};
 use crate::state::Api;
 use crate::traffic;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use hob_core::{Name, Scope, code, parse_duration};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, json, page_of};
+use crate::extract::{Body, InScope, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 /// How long a caller may wait for a rollout to change.

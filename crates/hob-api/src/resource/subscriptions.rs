@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post, put};
 use hob_bus::{Progress, Pull, SubscriptionKey};
@@ -19,7 +19,7 @@ use super::topics::OnBehalf;
 use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, json, page, page_of};
+use crate::extract::{Body, InScope, PageParams, Params, Path, json, page, page_of};
 use crate::sse::{self, Form};
 use crate::state::Api;
 
@@ -128,8 +128,7 @@ impl FromRequestParts<Api> for Key {
         let InScope(scope) = InScope::from_request_parts(parts, api).await?;
         let caller = Caller::from_request_parts(parts, api).await?;
         let Params(on_behalf) = Params::<OnBehalf>::from_request_parts(parts, api).await?;
-        let name = Path::<TopicName>::from_request_parts(parts, api).await;
-        let Path(name) = name.map_err(|error| ApiError::new(code::BAD_REQUEST, error.body_text()))?;
+        let Path(name) = Path::<TopicName>::from_request_parts(parts, api).await?;
         Ok(Self(SubscriptionKey { scope, service: on_behalf.service(&caller)?, name }))
     }
 }

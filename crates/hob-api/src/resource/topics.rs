@@ -1,6 +1,6 @@
 //! Topics: what each service publishes about.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, put};
 use hob_core::{Name, Scope, TopicName, code};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, json, page_of};
+use crate::extract::{Body, InScope, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {

@@ -230,3 +230,17 @@ async fn a_subscription_that_lost_events_to_retention_says_so_and_goes_on_when_i
     let first = batch["events"][0]["subject"].as_str().unwrap();
     assert!(!first.starts_with("http://x.test/orders/0/"), "what is gone is gone: {first}");
 }
+
+#[tokio::test]
+async fn a_path_that_cannot_be_read_is_a_problem_like_any_other() {
+    let house = house().await;
+    for path in ["/v1/topics/ME%20NU", "/v1/services/A/releases", "/v1/subscriptions/%20?service=shop"] {
+        let (status, problem) = house.call(Method::GET, path, Some("admin"), None).await;
+        assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("HOB-0002")), "{path}");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(
+            detail.starts_with("failed to read the path: ") && !detail.contains("Invalid URL"),
+            "{detail}"
+        );
+    }
+}

@@ -1,6 +1,6 @@
 //! Publishing over HTTP: which format a body has, who publishes, and what the answer tells of quotas.
 
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
 use hob_bus::{Publisher, QuotaLeft};
 use hob_core::limits::PUBLISH_BATCH_MAX;
@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::once::{self, Turn};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Bytes, InScope, RequestId, json};
+use crate::extract::{Bytes, InScope, Path, RequestId, json};
 use crate::state::Api;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
