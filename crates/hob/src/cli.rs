@@ -25,6 +25,10 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 check not met, 4 not found, 5 not allowed, 6 conflict, 7 timed out";
 
+const LAG_BAR: &str = "On a terminal a bar shows how long the oldest event of each has waited: a third of it is a minute, \
+two thirds an hour, the whole two and a half days. Green keeps up, yellow is 10 s behind, red 5 min or stalled; NO_COLOR \
+is respected.";
+
 /// What every verb takes.
 #[derive(Args, Clone)]
 pub(crate) struct Global {
@@ -103,7 +107,7 @@ pub(crate) enum Verb {
         verb: Option<TopicVerb>,
     },
     /// Subscriptions and why they wait
-    #[command(args_conflicts_with_subcommands = true)]
+    #[command(args_conflicts_with_subcommands = true, after_help = LAG_BAR)]
     Subscriptions(Subscriptions),
     /// What needs a human now
     #[command(args_conflicts_with_subcommands = true)]
@@ -270,7 +274,7 @@ pub(crate) struct Events {
     /// Before this time
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// Newest first
+    /// Newest first; without a place to begin at, the newest are shown anyway, the last of them at the bottom
     #[arg(long, conflicts_with = "follow")]
     pub(crate) desc: bool,
     /// After this sequence

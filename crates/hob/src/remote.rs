@@ -128,8 +128,8 @@ pub(crate) fn read<T: DeserializeOwned>(answer: Response) -> Result<T, Failure> 
     answer.json().map_err(|error| Failure::new(hob_api::chain(&error)))
 }
 
-/// Percent-encodes what may not stand in a query (RFC 3986, 2.3).
-fn escape(text: &str) -> String {
+/// Percent-encodes what may not stand in a query or a segment of a path (RFC 3986, 2.3).
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         match byte {

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             let error = hob_agent::exec_instance(parent, &argv);
             Err(Failure::new(format!("failed to run {}: {error}", argv[0].to_string_lossy())))
         }
-        Verb::Explain { code } => explain(&code),
+        Verb::Explain { code } => explain(&global, &code),
         Verb::Openapi => {
             screen::line(hob_api::document().trim_end());
             Ok(ExitCode::SUCCESS)
@@ -80,13 +80,34 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(code: &str) -> Result<ExitCode, Failure> {
+fn explain(global: &Global, code: &str) -> Result<ExitCode, Failure> {
     let page = hob_api::explain(code).ok_or_else(|| {
         Failure::with(Exit::NotFound, format!("there is no error {code}"))
             .hint("write it as it was told: HOB-0050")
     })?;
-    screen::line(page.trim_end());
+    if global.json {
+        screen::json(&Explained::read(&page));
+    } else {
+        screen::line(page.trim_end());
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An error's page, for programs.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+struct Explained<'a> {
+    code: &'a str,
+    title: &'a str,
+    /// In Markdown.
+    text: &'a str,
+}
+
+impl<'a> Explained<'a> {
+    fn read(page: &'a str) -> Self {
+        let (head, text) = page.split_once('\n').unwrap_or((page, ""));
+        let (code, title) = head.trim_start_matches("# ").split_once(": ").unwrap_or((head, ""));
+        Self { code, title, text: text.trim() }
+    }
 }
 
 /// The console's address with the token behind `#`, where browsers keep it to themselves.
@@ -98,6 +119,11 @@ fn open(global: &Global) -> Result<ExitCode, Failure> {
     let token = caller_token(&global.data, global.token.clone())?;
     let url = global.url.clone().unwrap_or_else(|| Settings::of_running(&global.data).api_url());
     let address = console_url(&url, &token);
+    if global.json {
+        // Whoever asks for data opens it by itself.
+        screen::json(&serde_json::json!({ "url": address }));
+        return Ok(ExitCode::SUCCESS);
+    }
     screen::line(&address);
     // A machine without a desktop has no such program; the address on the screen is enough there.
     let _ = std::process::Command::new("xdg-open")
@@ -106,4 +132,17 @@ fn open(global: &Global) -> Result<ExitCode, Failure> {
         .stderr(std::process::Stdio::null())
         .spawn();
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_taken_apart_for_programs() {
+        let page = hob_api::explain("50").unwrap();
+        let explained = Explained::read(&page);
+        assert_eq!((explained.code, explained.title), ("HOB-0050", "A port is in use"));
+        assert!(!explained.text.is_empty() && !explained.text.starts_with('#'));
+    }
 }

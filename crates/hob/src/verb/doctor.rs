@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use hob_wire::{EventLogState, Hal, Status};
+use serde::Serialize;
 
 use crate::cli::Global;
 use crate::failure::Failure;
@@ -15,17 +16,11 @@ const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 
 pub(crate) async fn doctor(global: &Global) -> Result<ExitCode, Failure> {
     let settings = Settings::of_running(&global.data);
-    let mut rows =
-        vec![vec![Cell::plain("version"), Cell::state("ready"), Cell::plain(env!("CARGO_PKG_VERSION"))]];
-    let mut healthy = true;
-    let mut tell = |what: &str, fine: bool, words: String| {
-        healthy &= fine;
-        rows.push(vec![
-            Cell::plain(what),
-            Cell::state(if fine { "ready" } else { "failed" }),
-            Cell::plain(words),
-        ]);
+    let mut checks = Vec::new();
+    let mut tell = |what: &'static str, fine: bool, details: String| {
+        checks.push(Check { what, state: if fine { "ready" } else { "failed" }, details });
     };
+    tell("version", true, env!("CARGO_PKG_VERSION").to_owned());
     let here = if settings.data.is_dir() { settings.data.as_path() } else { std::path::Path::new(".") };
     match rustix::fs::statvfs(here) {
         Ok(disk) => {
@@ -70,8 +65,27 @@ pub(crate) async fn doctor(global: &Global) -> Result<ExitCode, Failure> {
             }
         }
     }
-    screen::table(&["what", "state", "details"], &rows, "");
+    show(global, &checks);
+    let healthy = checks.iter().all(|check| check.state == "ready");
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// Something that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    state: &'static str,
+    details: String,
+}
+
+fn show(global: &Global, checks: &[Check]) {
+    if global.json {
+        return screen::json(&checks);
+    }
+    let row =
+        |check: &Check| vec![Cell::plain(check.what), Cell::state(check.state), Cell::plain(&check.details)];
+    let rows: Vec<Vec<Cell>> = checks.iter().map(row).collect();
+    screen::table(&["what", "state", "details"], &rows, "");
 }
 
 /// How the event log is, and whether that is fine.

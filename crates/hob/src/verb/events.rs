@@ -33,10 +33,15 @@ pub(crate) async fn events(remote: &Remote, global: &Global, arguments: &Events)
     if arguments.follow {
         return follow(remote, global, remote.path("/v1/events", &query)).await;
     }
-    let order = arguments.desc.then(|| "desc".to_owned());
+    // Without a place to begin at, people mean what was last.
+    let is_tail = arguments.from.is_none() && arguments.after.is_none() && !arguments.desc;
+    let order = (arguments.desc || is_tail).then(|| "desc".to_owned());
     let further = [("limit", Some(arguments.limit.clamp(1, 1000).to_string())), ("order", order)];
     let path = remote.path("/v1/events", &[&query[..], &further].concat());
-    let events: Vec<Event> = remote.list(path, arguments.limit).await?;
+    let mut events: Vec<Event> = remote.list(path, arguments.limit).await?;
+    if is_tail {
+        events.reverse();
+    }
     if global.json {
         screen::json(&events);
         return Ok(());
@@ -46,6 +51,10 @@ pub(crate) async fn events(remote: &Remote, global: &Global, arguments: &Events)
     }
     let width = events.iter().map(|event| event.kind.chars().count()).max().unwrap_or(0);
     events.iter().for_each(|event| show(event, width));
+    if events.len() == arguments.limit {
+        let which = if is_tail || arguments.desc { "newest" } else { "first" };
+        screen::say(format!("these are the {which} {}; -n shows more", events.len()));
+    }
     Ok(())
 }
 

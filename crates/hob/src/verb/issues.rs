@@ -4,7 +4,7 @@ use hob_wire::{Figures, Hal, Issue, IssueState, Reason, Rule};
 
 use crate::cli::{Global, IssueVerb, Issues};
 use crate::failure::Failure;
-use crate::remote::Remote;
+use crate::remote::{Remote, escape};
 use crate::screen::{self, Cell};
 
 /// Rows of one list.
@@ -14,7 +14,8 @@ pub(crate) async fn issues(remote: &Remote, global: &Global, arguments: Issues) 
     match arguments.verb {
         None => list(remote, global, arguments.all).await,
         Some(IssueVerb::Show { id }) => {
-            let issue: Hal<Issue> = remote.get(remote.path(&format!("/v1/issues/{id}"), &[])).await?;
+            let issue: Hal<Issue> =
+                remote.get(remote.path(&format!("/v1/issues/{}", escape(&id)), &[])).await?;
             show(global, &issue.body);
             Ok(())
         }
@@ -94,7 +95,7 @@ fn show(global: &Global, issue: &Issue) {
 }
 
 async fn act(remote: &Remote, global: &Global, id: &str, verb: &str, reason: String) -> Result<(), Failure> {
-    let path = remote.path(&format!("/v1/issues/{id}/{verb}"), &[]);
+    let path = remote.path(&format!("/v1/issues/{}/{verb}", escape(id)), &[]);
     let issue: Hal<Issue> = remote.post(path, &Reason { reason }).await?;
     match global.json {
         true => screen::json(&issue.body),

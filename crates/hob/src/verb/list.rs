@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::Global;
 use crate::failure::Failure;
-use crate::remote::Remote;
+use crate::remote::{Remote, escape};
 use crate::screen::{self, Cell};
 
 /// Rows of one list.
@@ -126,7 +126,7 @@ pub(crate) async fn nodes(remote: &Remote, global: &Global) -> Result<(), Failur
 
 pub(crate) async fn shoot(remote: &Remote, instance: &str) -> Result<(), Failure> {
     remote
-        .send(Request::post(format!("/v1/instances/{instance}/shoot")).json(&serde_json::json!({})))
+        .send(Request::post(format!("/v1/instances/{}/shoot", escape(instance))).json(&serde_json::json!({})))
         .await?;
     screen::say(format!("{instance} is being killed; its agent starts it again"));
     Ok(())

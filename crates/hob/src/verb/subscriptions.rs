@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use console::Style;
 use hob_core::{Clock, Timestamp, parse_duration};
 use hob_sdk::Request;
 use hob_wire::{
@@ -11,11 +12,19 @@ use http::Method;
 
 use crate::cli::{Global, LetterChoice, SubscriptionVerb, Subscriptions};
 use crate::failure::{Exit, Failure};
-use crate::remote::{Remote, read};
+use crate::remote::{Remote, escape, read};
 use crate::screen::{self, Cell};
 
 /// Subscriptions that are listed.
 const LIST_MAX: usize = 10_000;
+/// How wide the bar of the lag is.
+const BAR_CELLS: usize = 9;
+/// What stands above it.
+const BAR_HEAD: &str = "behind";
+/// From when on a subscription counts as behind.
+const BEHIND_SECONDS: f64 = 10.0;
+/// From when on it counts as far behind.
+const FAR_BEHIND_SECONDS: f64 = 300.0;
 
 pub(crate) async fn subscriptions(
     remote: &Remote,
@@ -100,7 +109,7 @@ impl Target {
     }
 
     fn path(&self, remote: &Remote, rest: &str) -> String {
-        let path = format!("/v1/subscriptions/{}{rest}", self.name);
+        let path = format!("/v1/subscriptions/{}{rest}", escape(&self.name));
         remote.path(&path, &[("service", Some(self.service.clone()))])
     }
 }
@@ -115,25 +124,50 @@ async fn list(remote: &Remote, global: &Global) -> Result<(), Failure> {
         screen::json(&all);
         return Ok(());
     }
+    let on_screen = screen::is_terminal();
+    let why = |s: &SubscriptionState| s.stall_reason.clone().unwrap_or_default();
     let rows = all.iter().map(|s| {
         let topics: Vec<&str> = s.topics.iter().map(|topic| topic.as_str()).collect();
-        vec![
-            Cell::bold(&s.name),
-            Cell::plain(&s.service),
-            Cell::state(&s.state),
-            Cell::plain(s.lag_events),
-            Cell::plain(format!("{:.1} s", s.lag_seconds)),
-            Cell::plain(s.in_flight),
-            Cell::plain(s.parked_keys),
-            Cell::plain(s.dead_letters),
+        let mut row = vec![Cell::bold(&s.name), Cell::plain(&s.service), Cell::state(&s.state)];
+        row.extend([Cell::number(s.lag_events), Cell::number(screen::lasting(s.lag_seconds))]);
+        if on_screen {
+            row.push(Cell::styled(screen::bar(lag_part(s.lag_seconds), BAR_CELLS), lag_colour(s)));
+        }
+        row.extend([
+            Cell::worry(s.dead_letters, Style::new().red()),
+            Cell::worry(s.parked_keys, Style::new().yellow()),
+            Cell::number(s.in_flight),
             Cell::dim(topics.join(", ")),
-            Cell::dim(s.stall_reason.clone().unwrap_or_default()),
-        ]
+        ]);
+        if !on_screen {
+            row.push(Cell::plain(why(s)));
+        }
+        row
     });
-    let head =
-        ["subscription", "service", "state", "lag", "oldest", "in flight", "parked", "dead", "topics", "why"];
-    screen::table(&head, &rows.collect::<Vec<_>>(), "nobody subscribes to anything yet");
+    let rows: Vec<Vec<Cell>> = rows.collect();
+    let mut head = vec!["subscription", "service", "state", "lag", "oldest"];
+    head.extend(on_screen.then_some(BAR_HEAD));
+    head.extend(["dead", "parked", "in flight", "topics"]);
+    head.extend((!on_screen).then_some("why"));
+    let notes = all.iter().filter(|_| on_screen).map(|s| Cell::styled(why(s), lag_colour(s)));
+    screen::noted_table(&head, &rows, &notes.collect::<Vec<_>>(), "nobody subscribes to anything yet");
     Ok(())
+}
+
+/// How much of the bar is filled: each third stands for sixty times as long, from a second to two and a half days.
+fn lag_part(seconds: f64) -> f64 {
+    seconds.max(1.0).log(60.0) / 3.0
+}
+
+/// Green keeps up, yellow is behind, red is far behind or does not go on, dim is left alone on purpose.
+fn lag_colour(state: &SubscriptionState) -> Style {
+    match state.lag_seconds {
+        _ if state.state == "stalled" => Style::new().red(),
+        _ if state.state == "paused" => Style::new().dim(),
+        seconds if seconds < BEHIND_SECONDS => Style::new().green(),
+        seconds if seconds < FAR_BEHIND_SECONDS => Style::new().yellow(),
+        _ => Style::new().red(),
+    }
 }
 
 async fn show(remote: &Remote, global: &Global, target: &Target) -> Result<(), Failure> {
@@ -168,7 +202,7 @@ fn told(global: &Global, state: SubscriptionState) -> Result<(), Failure> {
         ("sink", optional(state.sink.clone())),
         ("state", state.state.clone()),
         ("why", optional(state.stall_reason.clone())),
-        ("lag", format!("{} events, {:.1} s", state.lag_events, state.lag_seconds)),
+        ("lag", format!("{} events, {}", state.lag_events, screen::lasting(state.lag_seconds))),
         ("cursor", state.cursor.trim_start_matches('0').to_owned()),
         ("in flight", state.in_flight.to_string()),
         ("parked", state.parked_keys.to_string()),
@@ -232,4 +266,16 @@ fn now() -> Timestamp {
 
 fn duration(text: &str) -> Result<Duration, Failure> {
     parse_duration(text).map_err(|error| Failure::with(Exit::Usage, format!("failed to {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_filled_by_a_third_for_each_sixtyfold() {
+        let filled = [0.0, 1.0, 60.0, 3_600.0, 1e9].map(|seconds| screen::bar(lag_part(seconds), BAR_CELLS));
+        let widths = filled.map(|bar| bar.chars().count());
+        assert_eq!(widths, [0, 0, 3, 6, BAR_CELLS]);
+    }
 }

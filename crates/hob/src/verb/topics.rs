@@ -24,14 +24,15 @@ pub(crate) async fn topics(remote: &Remote, global: &Global) -> Result<(), Failu
             Cell::bold(&topic.name),
             Cell::plain(kind(topic)),
             Cell::plain(&topic.owner),
-            Cell::plain(topic.events),
-            Cell::dim(last(topic)),
+            Cell::number(topic.events),
+            Cell::number(last(topic)),
             Cell::plain(kept(topic.terms.retention)),
             Cell::dim(topic.terms.quota.map_or_else(|| "-".to_owned(), allowed)),
+            Cell::dim(if topic.terms.ack.is_disk() { "disk" } else { "memory" }),
         ]
     });
     screen::table(
-        &["topic", "kind", "owner", "events", "last", "kept", "quota"],
+        &["topic", "kind", "owner", "events", "last", "kept", "quota", "ack"],
         &rows.collect::<Vec<_>>(),
         "no topics are declared",
     );
