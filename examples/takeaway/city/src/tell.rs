@@ -81,17 +81,20 @@ impl City {
         orders + riders + restaurants
     }
 
-    /// Publishes where riders are, and then that it is `now`, until Hob has taken it.
+    /// Publishes where riders are, and then that it is `now`, until Hob has taken it. Each in a call of its own: pings
+    /// need not wait for the disk, as the clock must.
     pub(crate) async fn tick(&self, outputs: &[Output], now: SimTime) {
         let origin = self.origin();
-        let mut drafts: Vec<Draft> =
-            sort(outputs, "").pings.iter().map(|ping| self.ping(ping, &origin)).collect();
-        drafts.push(Draft {
-            topic: self.clock.clone(),
-            notice: notice("tick", None, now, json!({ "time": now })),
-        });
-        while let Err(error) = self.publisher.publish_all(&drafts).await {
-            failed(&error, "the clock and the pings cannot be published yet").await;
+        let pings: Vec<Draft> = sort(outputs, "").pings.iter().map(|ping| self.ping(ping, &origin)).collect();
+        let tick =
+            Draft { topic: self.clock.clone(), notice: notice("tick", None, now, json!({ "time": now })) };
+        self.publish(&pings, "where riders are cannot be published yet").await;
+        self.publish(&[tick], "the clock cannot be published yet").await;
+    }
+
+    async fn publish(&self, drafts: &[Draft], what: &str) {
+        while let Err(error) = self.publisher.publish_all(drafts).await {
+            failed(&error, what).await;
         }
     }
 

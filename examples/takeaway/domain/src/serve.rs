@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use hob_sdk::{Client, ClientError, Config, OutboxError};
+use hob_sdk::{Client, ClientError, Config, OutboxError, Statsd};
 use takeaway_world::Entity;
 
 use crate::routes::router;
@@ -32,6 +32,7 @@ where
 {
     let store = Store::open(&config.data_dir, E::COLLECTION, &config.public_url).await?;
     let relay = store.outbox().relay(&Client::new(&config)?, &config);
+    store.outbox().report(&Statsd::new(&config), "outbox");
     hob_sdk::server::serve(&config, router::<E>(store)).await?;
     relay.stop().await;
     Ok(())
