@@ -25,6 +25,9 @@ const LANES_MAX: usize = 64;
 /// Records of one read of the log.
 const READ: ReadLimits = ReadLimits { records_max: 16_384, bytes_max: 4 << 20 };
 
+/// Records after which others have their turn: the thread that seals answers publishers too.
+const TURN_RECORDS: usize = 512;
+
 /// How a topic's events are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keeping {
@@ -111,8 +114,11 @@ impl EventLog {
             let upto = (batch.next - 1).min(range.last);
             let is_within = |gap: &&Gap| gap.first <= upto;
             lanes.gaps.extend(batch.gaps.iter().filter(is_within).map(|gap| (gap.first, gap.last.min(upto))));
-            for stored in batch.records.iter().filter(|stored| stored.seq <= upto) {
+            for (nth, stored) in batch.records.iter().filter(|stored| stored.seq <= upto).enumerate() {
                 lanes.push(stored, &keeping)?;
+                if nth % TURN_RECORDS == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             if batch.next <= at {
                 return Err(part_error("seal the log", &format!("nothing can be read at {at}")));
