@@ -153,8 +153,13 @@ async fn router(deploy: Deploy) {
                 in_flight: 0,
                 held: 0,
                 latency: Histogram::default(),
+                retried: 0,
             }],
             records_dropped: 0,
+            ejected: Vec::new(),
+            limited: Vec::new(),
+            connections: 0,
+            held: BTreeMap::new(),
         };
         if deploy.router_report(&name("router"), &report).await.is_err() {
             return;

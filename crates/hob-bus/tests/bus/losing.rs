@@ -261,11 +261,11 @@ async fn until_told(bus: &Bus, kind: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         let events = bus.events(&filter, 0, 100).await.unwrap().events;
-        let told = events.iter().filter(|event| {
+        let mut told = events.iter().filter(|event| {
             let condition = event.data.as_ref().map(|data| data["condition"] == "damaged");
             event.subject.as_deref() == Some("subscription/emails/all") && condition == Some(true)
         });
-        if told.last().is_some_and(|event| event.kind.ends_with(kind)) {
+        if told.next_back().is_some_and(|event| event.kind.ends_with(kind)) {
             return;
         }
         assert!(tokio::time::Instant::now() < deadline, "it is never told to be {kind}: {events:#?}");

@@ -107,6 +107,7 @@ impl Simulation {
             api_url: String::new(),
             router_url: String::new(),
             data: data.path().to_owned(),
+            ca_file: None,
             clock,
             timings,
         };
