@@ -2474,7 +2474,7 @@ export interface components {
             standby_ms: number;
             /**
              * Format: uint32
-             * @description Instances over the number wanted while a release takes over; all at once when left out.
+             * @description Instances of a release that start at once; all when left out. The release before keeps its own meanwhile.
              */
             surge?: number | null;
             /**
