@@ -1,15 +1,25 @@
 //! What the agent sees of each instance: written by their tasks, read by the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hob_wire::{InstanceReport, InstanceState};
 use tokio::sync::Notify;
 
+#[derive(Default)]
+struct Reports {
+    all: BTreeMap<String, InstanceReport>,
+    /// Those that are over and only have to be told of once more.
+    gone: BTreeSet<String>,
+    /// Folders of their control groups.
+    groups: BTreeMap<String, BTreeMap<String, PathBuf>>,
+}
+
 /// Every instance that the agent knows.
 #[derive(Default)]
 pub(crate) struct Board {
-    reports: Mutex<BTreeMap<String, InstanceReport>>,
+    reports: Mutex<Reports>,
     changed: Notify,
 }
 
@@ -17,8 +27,8 @@ impl Board {
     /// Changes what is seen of an instance, and wakes whoever reports when that made a difference.
     pub(crate) fn update(&self, id: &str, change: impl FnOnce(&mut InstanceReport)) {
         let mut reports = self.lock();
-        let before = reports.get(id).cloned();
-        let report = reports.entry(id.to_owned()).or_insert_with(|| fresh(id));
+        let before = reports.all.get(id).cloned();
+        let report = reports.all.entry(id.to_owned()).or_insert_with(|| fresh(id));
         change(report);
         let differs = before.as_ref() != Some(report);
         drop(reports);
@@ -29,7 +39,10 @@ impl Board {
 
     /// An instance begins, from nothing: what was seen of an earlier one of its id is over.
     pub(crate) fn begin(&self, id: &str) {
-        self.lock().insert(id.to_owned(), fresh(id));
+        let mut reports = self.lock();
+        reports.gone.remove(id);
+        reports.all.insert(id.to_owned(), fresh(id));
+        drop(reports);
         self.changed.notify_one();
     }
 
@@ -38,17 +51,36 @@ impl Board {
         self.changed.notify_one();
     }
 
-    /// What is seen of all instances.
-    pub(crate) fn all(&self) -> Vec<InstanceReport> {
-        self.lock().values().cloned().collect()
+    /// Where an instance's use is counted.
+    pub(crate) fn set_groups(&self, id: &str, groups: BTreeMap<String, PathBuf>) {
+        self.lock().groups.insert(id.to_owned(), groups);
     }
 
-    /// Forgets instances that stopped, once the core has taken in a report that says so.
-    pub(crate) fn forget_stopped(&self, reported: &[InstanceReport]) {
+    pub(crate) fn groups(&self, id: &str) -> Option<BTreeMap<String, PathBuf>> {
+        self.lock().groups.get(id).cloned()
+    }
+
+    /// An instance is over: it ended and is not wanted any more.
+    pub(crate) fn end(&self, id: &str) {
+        self.lock().gone.insert(id.to_owned());
+        self.update(id, |report| {
+            report.state = InstanceState::Stopped;
+            (report.pid, report.address, report.reason) = (None, None, None);
+        });
+    }
+
+    /// What is seen of all instances.
+    pub(crate) fn all(&self) -> Vec<InstanceReport> {
+        self.lock().all.values().cloned().collect()
+    }
+
+    /// Forgets instances that are over, once the core has taken in a report that says so.
+    pub(crate) fn forget_gone(&self, reported: &[InstanceReport]) {
         let mut reports = self.lock();
         for report in reported.iter().filter(|report| report.state == InstanceState::Stopped) {
-            if reports.get(&report.id).is_some_and(|known| known.state == InstanceState::Stopped) {
-                reports.remove(&report.id);
+            if reports.gone.remove(&report.id) {
+                reports.all.remove(&report.id);
+                reports.groups.remove(&report.id);
             }
         }
     }
@@ -58,7 +90,7 @@ impl Board {
         self.changed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, InstanceReport>> {
+    fn lock(&self) -> MutexGuard<'_, Reports> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,12 +13,13 @@ pub struct Config {
     pub core_url: String,
     /// The node's token.
     pub token: Secret,
-    /// Where packages are unpacked and temporary files are kept. This agent's alone; safe to delete while none runs.
+    /// Where packages are unpacked and temporary files are kept. This agent's alone; instances end when
+    /// it is deleted.
     pub work_dir: PathBuf,
     /// Where services' data is kept: `services/<environment>/<tenant>/<service>` below it.
     pub data_dir: PathBuf,
     /// The wall clock.
     pub clock: Clock,
-    /// The program whose subcommand `exec --parent PID -- PROGRAM ARGUMENTS...` ends in [`crate::exec_instance`].
+    /// The program whose subcommand `shim ARGUMENTS...` is [`crate::run_shim`].
     pub exec: PathBuf,
 }

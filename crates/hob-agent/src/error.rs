@@ -21,15 +21,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The thread that starts processes could not be started, or has ended.
-    #[error("start the thread that starts processes")]
-    Spawner(#[source] io::Error),
     /// A socket could not be opened.
     #[error("open a socket on loopback")]
     Socket(#[source] io::Error),
     /// The HTTP client could not be made.
     #[error("make an HTTP client")]
     Client(#[source] reqwest::Error),
+    /// The platform did not take this machine as a node.
+    #[error("join the platform: {0}")]
+    Join(String),
     /// The package could not be fetched.
     #[error("fetch package {digest}: {why}")]
     Fetch {

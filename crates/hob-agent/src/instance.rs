@@ -1,67 +1,84 @@
-//! The life of one instance: fetched, started, probed, watched, started again, until it should run no more.
+//! The life of one instance: fetched, started or adopted, probed, warmed, watched, started again, until it should run no
+//! more.
 
 use std::future::Future;
-use std::path::Path;
-use std::process::ExitStatus;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hob_wire::{Datagram, InstanceState, IntendedInstance, RecordIn, RecordSource};
-use rustix::process::Signal;
-use tokio::process::Child;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use hob_wire::{Confinement, Datagram, InstanceState, IntendedInstance, NodeFacts};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::attached::attach;
 use crate::backoff::Backoff;
 use crate::board::Board;
-use crate::health::Health;
-use crate::output::Output;
+use crate::health::{Health, Terms};
+use crate::output::{Output, Written};
 use crate::packages::Packages;
-use crate::process::{self, Folders, Ports};
+use crate::process::{self, Ports};
 use crate::queue::Queue;
-use crate::spawner::Spawner;
+use crate::running::{Left, Running};
+use crate::shim::spec::{Ended, Status};
 use crate::statsd::Statsd;
-use crate::{Config, Error, probe};
-
-/// How long a dead process's pipes are read on.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+use crate::users::Users;
+use crate::{Config, Error, attached};
 
 /// What all instances of a node share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    pub(crate) facts: NodeFacts,
     pub(crate) board: Board,
     pub(crate) packages: Packages,
-    pub(crate) spawner: Spawner,
+    pub(crate) users: Users,
     pub(crate) ports: Ports,
     pub(crate) prober: reqwest::Client,
-    pub(crate) records: Arc<Queue<RecordIn>>,
+    pub(crate) records: Arc<Queue<Written>>,
     pub(crate) samples: Arc<Queue<Datagram>>,
+    /// Raised when the agent ends and instances live on.
+    pub(crate) leave: CancellationToken,
+    /// Shims whose program has ended and whose last lines are on their way.
+    pub(crate) burials: TaskTracker,
 }
 
 /// One instance, and the orders for it.
 pub(crate) struct Instance {
-    spec: Arc<IntendedInstance>,
-    shared: Arc<Shared>,
-    stop: CancellationToken,
+    pub(crate) spec: Arc<IntendedInstance>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: CancellationToken,
     /// Process ids to kill.
-    shots: mpsc::Receiver<u32>,
-    output: Output,
+    pub(crate) shots: mpsc::Receiver<u32>,
+    pub(crate) output: Output,
+    restarts: u32,
 }
 
-/// A process of an instance.
-struct Process {
-    child: Child,
-    pid: u32,
-    address: Option<String>,
-    readers: [JoinHandle<()>; 2],
+/// How a run ended.
+pub(crate) struct End {
+    pub(crate) how: String,
+    /// `status 0`, `signal 9`.
+    pub(crate) ended: Option<String>,
+    pub(crate) ready_for: Duration,
+    /// Whether it did what it was to do once.
+    pub(crate) is_success: bool,
 }
 
-/// How a process ended.
-struct Ended {
-    how: String,
-    ready_for: Duration,
+/// What an agent found of an instance that was there before it.
+pub(crate) enum Adopted {
+    Running(Box<Running>),
+    /// One that was to run once, and has.
+    Ended(Box<Status>),
+}
+
+impl End {
+    fn of(status: &Status) -> Self {
+        let (how, ended, is_success) = describe(status);
+        Self { how, ended, ready_for: Duration::ZERO, is_success }
+    }
+
+    fn failed(how: String) -> Self {
+        Self { how, ended: None, ready_for: Duration::ZERO, is_success: false }
+    }
 }
 
 impl Instance {
@@ -70,198 +87,188 @@ impl Instance {
         shared: Arc<Shared>,
         stop: CancellationToken,
         shots: mpsc::Receiver<u32>,
+        restarts: u32,
     ) -> Self {
         let spec = Arc::new(spec);
         let output = Output::new(Arc::clone(&spec), shared.config.clock.clone(), Arc::clone(&shared.records));
-        Self { spec, shared, stop, shots, output }
+        Self { spec, shared, stop, shots, output, restarts }
     }
 
-    /// Lives until it is told to stop and has ended.
-    pub(crate) async fn live(mut self) {
+    /// Lives until it is told to stop and has ended, or the agent leaves it.
+    pub(crate) async fn live(mut self, mut adopted: Option<Adopted>) {
         let mut backoff = Backoff::default();
         while !self.stop.is_cancelled() {
-            let ended = match self.run_once().await {
-                Ok(ended) => ended,
-                Err(error) => Ended { how: error.chain(), ready_for: Duration::ZERO },
+            let ran = match adopted.take() {
+                Some(Adopted::Running(running)) => running.attend(&mut self).await,
+                Some(Adopted::Ended(status)) => Ok(Left::Ended(End::of(&status))),
+                None => self.run_once().await,
+            };
+            let end = match ran {
+                Ok(Left::Ended(end)) => end,
+                Ok(Left::Agent) => return,
+                Err(error) => End::failed(error.chain()),
             };
             if self.stop.is_cancelled() {
                 break;
             }
-            let wait = backoff.next(ended.ready_for);
-            self.failed(&ended.how, wait);
+            if self.spec.once_ms.is_some() {
+                self.rest(&end).await;
+                break;
+            }
+            let wait = backoff.next(end.ready_for);
+            self.failed(&end, wait);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => break,
+                () = self.shared.leave.cancelled() => return,
             }
-            self.shared.board.update(&self.spec.id, |report| report.restarts += 1);
+            self.restarts += 1;
+            let restarts = self.restarts;
+            self.shared.board.update(&self.spec.id, |report| report.restarts = restarts);
         }
-        if let Ok(folders) = Folders::make(&self.shared.config, &self.spec) {
-            // What is left is removed when the next agent begins.
-            let _ = std::fs::remove_dir_all(folders.temporary);
+        if self.shared.leave.is_cancelled() && !self.stop.is_cancelled() {
+            return;
         }
-        self.shared.board.update(&self.spec.id, |report| {
-            report.state = InstanceState::Stopped;
-            (report.pid, report.address, report.reason) = (None, None, None);
-        });
+        // What is left is removed when the next agent begins.
+        let _ = std::fs::remove_dir_all(process::temporary(&self.shared.config, &self.spec.id));
+        self.shared.board.end(&self.spec.id);
     }
 
-    fn failed(&self, how: &str, wait: Duration) {
+    /// One that ran once is told of for as long as it is intended.
+    async fn rest(&mut self, end: &End) {
+        let tail = self.output.take_tail();
+        self.shared.board.update(&self.spec.id, |report| {
+            report.state = if end.is_success { InstanceState::Stopped } else { InstanceState::Failed };
+            (report.pid, report.address) = (None, None);
+            report.ended.clone_from(&end.ended);
+            report.reason = (!end.is_success).then(|| reason(&end.how, &tail));
+        });
+        tokio::select! {
+            () = self.stop.cancelled() => process::remove_runs(&self.shared.config, &self.spec.id),
+            () = self.shared.leave.cancelled() => {}
+        }
+    }
+
+    fn failed(&self, end: &End, wait: Duration) {
         let tail = self.output.take_tail();
         let again = hob_core::format_duration(wait);
-        self.output.say(format!("{how}; it is started again in {again}"));
+        self.output.say(format!("{}; it is started again in {again}", end.how));
         self.shared.board.update(&self.spec.id, |report| {
             report.state = InstanceState::Failed;
-            (report.pid, report.address) = (None, None);
-            report.reason = Some(reason(how, &tail));
+            (report.pid, report.address, report.status) = (None, None, None);
+            report.ended.clone_from(&end.ended);
+            report.reason = Some(reason(&end.how, &tail));
         });
     }
 
-    async fn run_once(&mut self) -> Result<Ended, Error> {
+    async fn run_once(&mut self) -> Result<Left, Error> {
         self.shared.board.update(&self.spec.id, |report| report.state = InstanceState::Starting);
         let (shared, package) = (Arc::clone(&self.shared), self.spec.package);
         let folder = tokio::select! {
             folder = shared.packages.folder(&package) => folder?,
-            () = self.stop.cancelled() => return Ok(Ended { how: String::new(), ready_for: Duration::ZERO }),
+            () = self.stop.cancelled() => return Ok(Left::Ended(End::failed(String::new()))),
+            () = shared.leave.cancelled() => return Ok(Left::Agent),
         };
-        let statsd = Statsd::open(&self.spec, shared.config.clock.clone(), Arc::clone(&shared.samples)).await;
-        let statsd = statsd.map_err(Error::Socket)?;
         let port = if self.spec.listens { Some(shared.ports.take()?) } else { None };
-        let ended = match self.start(&folder, port, statsd.port()).await {
-            Ok(process) => Ok(self.attend(process).await),
+        let prepared = process::prepare(&shared, &self.spec, &folder, port, self.restarts);
+        let started = match prepared {
+            Ok((folder, _)) => self.start(folder, port).await,
             Err(error) => Err(error),
         };
-        if let Some(port) = port {
-            shared.ports.give_back(port);
-        }
-        ended
+        let running = match started {
+            Ok(running) => running,
+            Err(error) => {
+                port.into_iter().for_each(|port| shared.ports.give_back(port));
+                return Err(error);
+            }
+        };
+        running.attend(self).await
     }
 
-    async fn start(&self, package: &Path, port: Option<u16>, statsd_port: u16) -> Result<Process, Error> {
+    async fn start(&self, folder: PathBuf, port: Option<u16>) -> Result<Running, Error> {
+        let failed = |source| Error::Start { program: "the shim".to_owned(), source };
+        let begun = process::start_shim(&self.shared.config, &folder).await;
+        let attached = match begun {
+            Ok(()) => attach(&folder).await.map_err(failed),
+            Err(error) => Err(error),
+        };
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) => {
+                // A shim without its folder ends by itself.
+                let _ = std::fs::remove_dir_all(&folder);
+                return Err(error);
+            }
+        };
+        let running = self.take(folder, port, attached, Health::new(Terms::of(&self.spec)));
+        if let Some(program) = &running.status().program {
+            let pid = program.pid;
+            self.output.say(match &running.address {
+                Some(address) => format!("started as process {pid}, to listen at {address}"),
+                None => format!("started as process {pid}"),
+            });
+        }
+        Ok(running)
+    }
+
+    /// Begins to follow a shim.
+    pub(crate) fn take(
+        &self,
+        folder: PathBuf,
+        port: Option<u16>,
+        attached: attached::Attached,
+        health: Health,
+    ) -> Running {
         let config = &self.shared.config;
-        let folders = Folders::make(config, &self.spec)?;
-        let environment = process::environment(&self.spec, &folders, port, statsd_port);
-        let mut child =
-            process::start(config, &self.shared.spawner, &self.spec, package, environment).await?;
-        let gone = || Error::Start {
-            program: self.spec.run.join(" "),
-            source: std::io::Error::other("it ended at once"),
-        };
-        let pid = child.id().ok_or_else(gone)?;
-        let (stdout, stderr) = (child.stdout.take().ok_or_else(gone)?, child.stderr.take().ok_or_else(gone)?);
-        let readers = [
-            tokio::spawn(self.output.clone().follow(stdout, RecordSource::Stdout)),
-            tokio::spawn(self.output.clone().follow(stderr, RecordSource::Stderr)),
-        ];
+        let status = attached.status.clone();
+        self.output.begin(status.acknowledged);
+        let (door, statsd, news, reader) = attached::follow(attached, self.output.clone());
+        let samples = Arc::clone(&self.shared.samples);
+        let statsd = Statsd::read(statsd, &self.spec, config.clock.clone(), samples);
         let address = port.map(|port| format!("127.0.0.1:{port}"));
-        self.output.say(match &address {
-            Some(address) => format!("started as process {pid}, to listen at {address}"),
-            None => format!("started as process {pid}"),
-        });
-        let now = config.clock.now();
+        self.show_began(&status, address.as_deref());
+        let progress = watch::Sender::new(String::new());
+        Running {
+            folder,
+            port,
+            address,
+            door,
+            news,
+            reader,
+            statsd,
+            health,
+            progress,
+            probing: None,
+            last: status,
+        }
+    }
+
+    fn show_began(&self, status: &Status, address: Option<&str>) {
+        self.shared.board.set_groups(&self.spec.id, status.groups.clone());
+        let restarts = self.restarts;
+        let pid = status.program.filter(|_| status.ended.is_none()).map(|program| program.pid);
         self.shared.board.update(&self.spec.id, |report| {
-            report.pid = Some(pid);
-            report.address.clone_from(&address);
-            report.started = Some(now);
+            (report.pid, report.restarts) = (pid, restarts);
+            report.address = address.map(str::to_owned);
+            report.started = Some(status.started);
+            report.confinement = Confinement::clone(&status.confinement);
+            report.reason = None;
         });
-        Ok(Process { child, pid, address, readers })
-    }
-
-    /// Watches a process until it has ended.
-    async fn attend(&mut self, mut process: Process) -> Ended {
-        let spec = Arc::clone(&self.spec);
-        let probe = spec.readiness.as_ref().zip(process.address.clone());
-        let mut health = if probe.is_some() { Health::default() } else { Health::unprobed() };
-        let mut ready_since = health.is_ready().then(Instant::now);
-        self.show(&health);
-        let mut probing = Box::pin(next_probe(&self.shared.prober, probe.clone(), Duration::ZERO));
-        let ended = loop {
-            tokio::select! {
-                status = process.child.wait() => break Some(status),
-                result = &mut probing => {
-                    if health.probed(result) {
-                        ready_since = health.is_ready().then(Instant::now);
-                    }
-                    self.show(&health);
-                    let pause = probe.as_ref().map_or(Duration::MAX, |(p, _)| probe::pause(p, health.is_ready()));
-                    probing = Box::pin(next_probe(&self.shared.prober, probe.clone(), pause));
-                }
-                Some(pid) = self.shots.recv() => self.shoot(&process, pid),
-                () = self.stop.cancelled() => break None,
-            }
-        };
-        drop(probing);
-        let status = match ended {
-            Some(status) => status,
-            None => self.stop_process(&mut process).await,
-        };
-        process::kill_group(process.pid);
-        for reader in &mut process.readers {
-            if tokio::time::timeout(LAST_WORDS, &mut *reader).await.is_err() {
-                reader.abort();
-            }
-        }
-        let mut how = describe(status);
-        if self.stop.is_cancelled() {
-            self.output.say(how.clone());
-        } else if let Some(probe) = health.last_failure().filter(|_| !health.is_ready()) {
-            how = format!("{how}; the last probe: {probe}");
-        }
-        Ended { how, ready_for: ready_since.map_or(Duration::ZERO, |since| since.elapsed()) }
-    }
-
-    fn show(&self, health: &Health) {
-        self.shared.board.update(&self.spec.id, |report| {
-            report.state = if health.is_ready() { InstanceState::Ready } else { InstanceState::Starting };
-            report.reason = health.last_failure().filter(|_| !health.is_ready()).map(str::to_owned);
-        });
-    }
-
-    fn shoot(&self, process: &Process, pid: u32) {
-        if pid == process.pid {
-            self.output.say(format!("process {pid} is shot"));
-            process::signal(pid, Signal::KILL);
-        }
-    }
-
-    /// Asks the process to end, and after its time makes it.
-    async fn stop_process(&mut self, process: &mut Process) -> std::io::Result<ExitStatus> {
-        self.shared.board.update(&self.spec.id, |report| report.state = InstanceState::Draining);
-        process::signal(process.pid, Signal::TERM);
-        let deadline = tokio::time::sleep(Duration::from_millis(self.spec.stop.timeout_ms));
-        let mut deadline = std::pin::pin!(deadline);
-        loop {
-            tokio::select! {
-                status = process.child.wait() => return status,
-                () = &mut deadline => break,
-                Some(pid) = self.shots.recv() => self.shoot(process, pid),
-            }
-        }
-        self.output.say(format!("process {} did not end in its time and is killed", process.pid));
-        process::signal(process.pid, Signal::KILL);
-        process.child.wait().await
     }
 }
 
-/// Waits, then probes; for ever when there is nothing to probe.
-async fn next_probe(
-    client: &reqwest::Client,
-    probe: Option<(&hob_wire::Check, String)>,
-    pause: Duration,
-) -> Result<(), String> {
-    let Some((probe, address)) = probe else { return std::future::pending().await };
-    tokio::time::sleep(pause).await;
-    probe::ask(client, &address, probe).await
-}
-
-fn describe(status: std::io::Result<ExitStatus>) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match status {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("ended with status {code}"),
-            (None, Some(signal)) => format!("was ended by signal {signal}"),
-            (None, None) => format!("ended: {status}"),
-        },
-        Err(error) => format!("ended in a way that could not be seen: {error}"),
+/// How a program ended, in words and in short.
+pub(crate) fn describe(status: &Status) -> (String, Option<String>, bool) {
+    let memory = if status.out_of_memory { " (it had used up its memory)" } else { "" };
+    match &status.ended {
+        Some(Ended::Status(code)) => {
+            (format!("ended with status {code}{memory}"), Some(format!("status {code}")), *code == 0)
+        }
+        Some(Ended::Signal(signal)) => {
+            (format!("was ended by signal {signal}{memory}"), Some(format!("signal {signal}{memory}")), false)
+        }
+        Some(Ended::NotStarted(why)) => (why.clone(), None, false),
+        None => ("ended with its shim, which was killed".to_owned(), None, false),
     }
 }
 
@@ -273,6 +280,6 @@ fn reason(how: &str, tail: &[String]) -> String {
 }
 
 /// Keeps the life of an instance small where it is spawned.
-pub(crate) fn live(instance: Instance) -> impl Future<Output = ()> + Send {
-    Box::pin(instance.live())
+pub(crate) fn live(instance: Instance, adopted: Option<Adopted>) -> impl Future<Output = ()> + Send {
+    Box::pin(instance.live(adopted))
 }

@@ -4,20 +4,23 @@
 //! it takes no other hints, so it may be told the same twice. It reports what it sees at every change and each
 //! second, and forwards what instances write. It decides nothing about releases. Start at [`run`].
 //!
-//! Instances are plain processes of one session each, started through [`exec_instance`], and they end with the
-//! process that runs the agent, however that ends.
+//! Each instance belongs to a process of its own, its shim ([`run_shim`]): agents come and go, instances stay. The next
+//! agent finds the shims by their folders, adopts what they run, and takes in what was written meanwhile.
 
+mod adopt;
+mod attached;
 mod backoff;
 mod board;
 mod client;
 mod config;
+mod confine;
 mod error;
-mod exec;
+mod facts;
 mod follow;
 mod forward;
 mod health;
 mod instance;
-mod leftovers;
+mod join;
 mod lines;
 mod node;
 mod output;
@@ -26,12 +29,16 @@ mod plan;
 mod probe;
 mod process;
 mod queue;
-mod spawner;
+mod running;
+mod shim;
 mod statsd;
 mod unpack;
+mod users;
+mod warmup;
 
 pub use config::Config;
 pub use error::Error;
-pub use exec::exec_instance;
-pub use node::run;
+pub use join::{Join, join};
+pub use node::{Shutdown, run};
+pub use shim::run_shim;
 pub use unpack::{UnpackError, unpack};

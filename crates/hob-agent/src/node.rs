@@ -1,24 +1,28 @@
 //! The loop of the agent: compares what should run with what runs, does the difference, and reports.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hob_wire::{InstanceState, Intended, IntendedInstance, NodeReport};
+use hob_core::Digest;
+use hob_wire::{Intended, IntendedInstance, NodeReport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::adopt::{Found, adopt};
 use crate::client::{Client, plain_client};
-use crate::instance::{self, Instance, Shared};
-use crate::packages::Packages;
+use crate::confine::cgroup;
+use crate::instance::{self, Adopted, Instance, Shared};
+use crate::packages::{Packages, Seen};
 use crate::plan::plan;
-use crate::process::{Ports, temporary_root};
+use crate::process::{Ports, make_private, runs_root, temporary, temporary_root};
 use crate::queue::Queue;
-use crate::spawner::Spawner;
-use crate::{Config, Error, follow, forward, leftovers};
+use crate::users::Users;
+use crate::{Config, Error, facts, follow, forward};
 
 /// A report goes out at least this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -31,56 +35,87 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Orders to shoot that may wait for an instance.
 const SHOTS_MAX: usize = 4;
 
-/// Runs the node's instances until `shutdown` resolves, then stops them.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+/// How an agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Instances live on; the next agent adopts them.
+    Leave,
+    /// Instances are stopped first.
+    StopInstances,
+}
+
+/// Runs the node's instances until `shutdown` says how to end.
+pub async fn run(config: Config, shutdown: impl Future<Output = Shutdown> + Send) -> Result<(), Error> {
     let client = Client::new(&config)?;
-    let temporary = temporary_root(&config);
-    let swept = leftovers::sweep(&temporary);
-    if swept > 0 {
-        tracing::warn!(count = swept, "processes that an agent before left were killed");
-    }
-    match std::fs::remove_dir_all(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::file("remove", &temporary)(error));
-        }
-        _ => {}
-    }
-    let (records, samples) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
-    let shared = Arc::new(Shared {
-        board: Default::default(),
-        packages: Packages::open(&config.work_dir, client.clone())?,
-        spawner: Spawner::start().map_err(Error::Spawner)?,
-        ports: Ports::default(),
-        prober: plain_client()?,
-        records: Arc::clone(&records),
-        samples: Arc::clone(&samples),
-        config,
-    });
+    make_private(&runs_root(&config))?;
+    let shared = share(config, client.clone()).await?;
+    let mut node = Node {
+        shared: Arc::clone(&shared),
+        wards: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        names: HashMap::new(),
+        wanted: watch::Sender::default(),
+    };
+    node.adopt().await?;
+    remove_leftovers(&shared.config, node.wards.keys())?;
     let (sender, intended) = watch::channel(None);
     let revision = Arc::new(AtomicU64::new(0));
     let mut others = JoinSet::new();
     others.spawn(follow::follow(client.clone(), sender));
     others.spawn(report(client.clone(), Arc::clone(&shared), Arc::clone(&revision)));
     let mut senders = JoinSet::new();
-    senders.spawn(forward::records(client.clone(), Arc::clone(&records)));
-    senders.spawn(forward::samples(client.clone(), Arc::clone(&samples)));
+    senders.spawn(forward::records(client.clone(), Arc::clone(&shared.records)));
+    senders.spawn(forward::samples(client.clone(), Arc::clone(&shared.samples)));
 
-    let mut node = Node {
-        shared: Arc::clone(&shared),
-        wards: BTreeMap::new(),
-        tasks: JoinSet::new(),
-        names: HashMap::new(),
-    };
-    node.reconcile_until(intended, &revision, shutdown).await;
-    node.stop_all().await;
-    // What an instance started in a session of its own is in no group that was stopped.
-    leftovers::sweep(&temporary);
-    last_report(&client, &shared, &revision).await;
-    records.close();
-    samples.close();
+    let how = node.reconcile_until(intended, &mut others, &revision, shutdown).await;
+    if how == Shutdown::StopInstances {
+        node.stop_all().await;
+        last_report(&client, &shared, &revision).await;
+        shared.burials.close();
+        if tokio::time::timeout(FLUSH_MAX, shared.burials.wait()).await.is_err() {
+            tracing::warn!("the last lines of some instances wait for the next agent");
+        }
+    }
+    shared.leave.cancel();
+    shared.records.close();
+    shared.samples.close();
     let flushed = async { while senders.join_next().await.is_some() {} };
     if tokio::time::timeout(FLUSH_MAX, flushed).await.is_err() {
         tracing::warn!("some records or samples could not be sent before the end");
+    }
+    Ok(())
+}
+
+async fn share(config: Config, client: Client) -> Result<Arc<Shared>, Error> {
+    let facts = facts::find(&config).await?;
+    if !facts.confinement.missing.is_empty() {
+        tracing::info!(missing = ?facts.confinement.missing, "what instances cannot be given here");
+    }
+    Ok(Arc::new(Shared {
+        facts,
+        board: Default::default(),
+        packages: Packages::open(&config.work_dir, client)?,
+        users: Users::open(&config.work_dir),
+        ports: Ports::default(),
+        prober: plain_client()?,
+        records: Arc::new(Queue::new()),
+        samples: Arc::new(Queue::new()),
+        leave: CancellationToken::new(),
+        burials: TaskTracker::new(),
+        config,
+    }))
+}
+
+/// Temporary folders of instances that are no more.
+fn remove_leftovers<'a>(config: &Config, known: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+    let root = temporary_root(config);
+    let known: Vec<_> = known.map(|id| temporary(config, id)).collect();
+    let entries = match std::fs::read_dir(&root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(Error::file("read", &root))?,
+    };
+    for folder in entries.flatten().map(|entry| entry.path()).filter(|folder| !known.contains(folder)) {
+        std::fs::remove_dir_all(&folder).map_err(Error::file("remove", &folder))?;
     }
     Ok(())
 }
@@ -91,6 +126,8 @@ struct Node {
     wards: BTreeMap<String, Ward>,
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
+    /// Packages to have.
+    wanted: watch::Sender<BTreeSet<Digest>>,
 }
 
 /// An instance that was started and has not ended.
@@ -101,26 +138,59 @@ struct Ward {
 }
 
 impl Node {
+    async fn adopt(&mut self) -> Result<(), Error> {
+        for found in adopt(&self.shared, SHOTS_MAX).await? {
+            let Found { instance, adopted, spec, stop, shots } = found;
+            self.begin(spec, instance, Some(adopted), stop, shots);
+        }
+        Ok(())
+    }
+
+    /// Reconciles until `shutdown` says how to end. What else runs is `others`: the end of any would be the node's.
     async fn reconcile_until(
         &mut self,
         mut intended: watch::Receiver<Option<Arc<Intended>>>,
+        others: &mut JoinSet<()>,
         revision: &AtomicU64,
-        shutdown: impl Future<Output = ()> + Send,
-    ) {
+        shutdown: impl Future<Output = Shutdown> + Send,
+    ) -> Shutdown {
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
-                () = &mut shutdown => return,
-                changed = intended.changed() => if changed.is_err() { return },
+                how = &mut shutdown => return how,
+                changed = intended.changed() => if changed.is_err() { return Shutdown::Leave },
                 Some(ended) = self.tasks.join_next_with_id() => self.forget(ended.map(|(id, ())| id)),
             }
             let newest = intended.borrow_and_update().clone();
             if let Some(newest) = newest {
+                // From the first word of the core on: before it nobody knows which packages are wanted.
+                if self.wanted.receiver_count() == 0 {
+                    let (shared, wanted) = (Arc::clone(&self.shared), self.wanted.subscribe());
+                    self.want_packages(&newest);
+                    others.spawn(async move { shared.packages.keep(wanted).await });
+                }
                 self.reconcile(&newest);
+                self.want_packages(&newest);
                 revision.store(newest.revision, Ordering::Release);
                 self.shared.board.wake();
             }
         }
+    }
+
+    fn want_packages(&self, intended: &Intended) {
+        let running = self.wards.values().map(|ward| ward.spec.package);
+        let next: BTreeSet<Digest> = intended
+            .instances
+            .iter()
+            .map(|instance| instance.package)
+            .chain(intended.packages.iter().copied())
+            .chain(running)
+            .collect();
+        self.wanted.send_if_modified(|wanted| {
+            let is_other = *wanted != next;
+            *wanted = next;
+            is_other
+        });
     }
 
     /// Does the difference. It may be repeated.
@@ -147,8 +217,19 @@ impl Node {
         let (shots, orders) = mpsc::channel(SHOTS_MAX);
         let stop = CancellationToken::new();
         self.shared.board.begin(&spec.id);
-        let instance = Instance::new(spec.clone(), Arc::clone(&self.shared), stop.clone(), orders);
-        let task = self.tasks.spawn(instance::live(instance));
+        let instance = Instance::new(spec.clone(), Arc::clone(&self.shared), stop.clone(), orders, 0);
+        self.begin(spec, instance, None, stop, shots);
+    }
+
+    fn begin(
+        &mut self,
+        spec: IntendedInstance,
+        instance: Instance,
+        adopted: Option<Adopted>,
+        stop: CancellationToken,
+        shots: mpsc::Sender<u32>,
+    ) {
+        let task = self.tasks.spawn(instance::live(instance, adopted));
         self.names.insert(task.id(), spec.id.clone());
         self.wards.insert(spec.id.clone(), Ward { spec, stop, shots });
     }
@@ -161,7 +242,7 @@ impl Node {
         let Some(id) = self.names.remove(&task) else { return };
         if let Err(error) = ended {
             tracing::error!(%error, instance = id, "the task of an instance failed; it is started again");
-            self.shared.board.update(&id, |report| report.state = InstanceState::Stopped);
+            self.shared.board.end(&id);
         }
         self.wards.remove(&id);
     }
@@ -192,7 +273,11 @@ async fn report(client: Client, shared: Arc<Shared>, revision: Arc<AtomicU64>) {
             }
         }
         // Whether it changed or the time is up, the next report says how it is.
-        let _ = tokio::time::timeout(REPORT_EVERY, shared.board.changed()).await;
+        tokio::select! {
+            () = shared.board.changed() => {}
+            () = shared.packages.changed() => {}
+            () = tokio::time::sleep(REPORT_EVERY) => {}
+        }
     }
 }
 
@@ -205,9 +290,22 @@ async fn last_report(client: &Client, shared: &Shared, revision: &AtomicU64) {
 
 async fn send_report(client: &Client, shared: &Shared, revision: &AtomicU64) -> Result<(), String> {
     let revision = revision.load(Ordering::Acquire);
-    let instances = shared.board.all();
-    let report = NodeReport { revision, time: shared.config.clock.now(), instances, ..NodeReport::default() };
+    let mut instances = shared.board.all();
+    for report in &mut instances {
+        if let (Some(pid), Some(groups)) = (report.pid, shared.board.groups(&report.id)) {
+            report.usage = cgroup::usage(&groups, pid);
+        }
+    }
+    let Seen { here, unfetched } = shared.packages.seen();
+    let report = NodeReport {
+        revision,
+        time: shared.config.clock.now(),
+        instances,
+        packages: here.into_iter().collect(),
+        unfetched,
+        facts: shared.facts.clone(),
+    };
     client.post_to_node("report", &report).await.map_err(|error| error.to_string())?;
-    shared.board.forget_stopped(&report.instances);
+    shared.board.forget_gone(&report.instances);
     Ok(())
 }

@@ -1,31 +1,48 @@
-//! Asks an instance over HTTP whether it may take requests.
+//! Asks an instance how it is: over HTTP, or only whether it takes connections.
 
 use std::time::Duration;
 
 use hob_wire::Check;
+use tokio::net::TcpStream;
 
-/// While an instance is not ready it is asked at least this often, so that it is used as soon as it can be.
-const EAGER: Duration = Duration::from_millis(100);
-
-/// The wait before the next probe.
-pub(crate) fn pause(probe: &Check, is_ready: bool) -> Duration {
-    let every = Duration::from_millis(probe.every_ms);
-    if is_ready { every } else { every.min(EAGER) }
-}
-
-/// Asks once. Any 2xx answer within the timeout is success; else the reason in a few words.
-pub(crate) async fn ask(client: &reqwest::Client, address: &str, probe: &Check) -> Result<(), String> {
-    let path = probe.http.as_deref().unwrap_or("/");
-    let url = format!("http://{address}{path}");
-    let timeout = Duration::from_millis(probe.timeout_ms);
+/// Asks once. Any 2xx answer within the timeout is success, or a connection when there is no path; else the reason in a
+/// few words.
+pub(crate) async fn ask(client: &reqwest::Client, address: &str, check: &Check) -> Result<(), String> {
+    let timeout = Duration::from_millis(check.timeout_ms);
+    let nothing = || format!("nothing listens at {address}");
+    let Some(path) = check.http.as_deref() else {
+        return match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(nothing()),
+            Ok(Err(error)) => Err(format!("connecting to {address}: {error}")),
+            Err(_) => Err(format!("connecting to {address} took longer than {} ms", check.timeout_ms)),
+        };
+    };
     let what = format!("GET {path}");
-    match client.get(url).timeout(timeout).send().await {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("{what} answered {}", answer.status())),
+    match get(client, address, path, check.host.as_deref(), timeout).await {
+        Ok(status) if status.is_success() => Ok(()),
+        Ok(status) => Err(format!("{what} answered {status}")),
         Err(error) if error.is_timeout() => {
-            Err(format!("{what} gave no answer within {} ms", probe.timeout_ms))
+            Err(format!("{what} gave no answer within {} ms", check.timeout_ms))
         }
-        Err(error) if error.is_connect() => Err(format!("{what}: nothing listens at {address}")),
+        Err(error) if error.is_connect() => Err(format!("{what}: {}", nothing())),
         Err(error) => Err(format!("{what}: {}", crate::error::chain(&error))),
     }
+}
+
+/// Gets a path of an instance, to the end of its answer.
+pub(crate) async fn get(
+    client: &reqwest::Client,
+    address: &str,
+    path: &str,
+    host: Option<&str>,
+    timeout: Duration,
+) -> Result<reqwest::StatusCode, reqwest::Error> {
+    let mut request = client.get(format!("http://{address}{path}")).timeout(timeout);
+    if let Some(host) = host {
+        request = request.header(reqwest::header::HOST, host);
+    }
+    let mut answer = request.send().await?;
+    while answer.chunk().await?.is_some() {}
+    Ok(answer.status())
 }

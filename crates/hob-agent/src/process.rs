@@ -1,24 +1,32 @@
-//! One process of an instance: its environment, its folders, its port, its start and its signals.
+//! One run of an instance: its folders, its port, its environment, how it is confined, and the shim that it is given to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use hob_wire::IntendedInstance;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::{Child, Command};
+use hob_core::{Digest, Id};
+use hob_wire::{IntendedInstance, Isolation};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::Command;
 
-use crate::spawner::Spawner;
-use crate::{Config, Error};
+use crate::confine::Plan;
+use crate::health::Terms;
+use crate::instance::Shared;
+use crate::shim::spec::{Launch, SPEC_FILE, ShimSpec, write_json};
+use crate::{Config, Error, users};
 
 /// What an instance gets of the agent's own environment.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 const PATH_OTHERWISE: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Tries to find a port that no other instance was just given.
 const PORT_TRIES: usize = 64;
+/// A shim that agents cannot reach by then will not come.
+const SHIM_MAX: Duration = Duration::from_secs(30);
 
 /// Ports that instances of this node were given.
 #[derive(Default)]
@@ -40,17 +48,19 @@ impl Ports {
         Ok(port)
     }
 
+    /// An instance that was there before has this one.
+    pub(crate) fn keep(&self, port: u16) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+    }
+
     pub(crate) fn give_back(&self, port: u16) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&port);
     }
 }
 
-/// The folders of an instance.
-pub(crate) struct Folders {
-    /// Its own, removed when it is gone.
-    pub(crate) temporary: PathBuf,
-    /// Its service's, kept.
-    pub(crate) data: PathBuf,
+/// Where runs of instances have their folders.
+pub(crate) fn runs_root(config: &Config) -> PathBuf {
+    config.work_dir.join("instances")
 }
 
 /// Where instances' temporary folders are.
@@ -58,17 +68,26 @@ pub(crate) fn temporary_root(config: &Config) -> PathBuf {
     config.work_dir.join("tmp")
 }
 
-impl Folders {
-    pub(crate) fn make(config: &Config, spec: &IntendedInstance) -> Result<Self, Error> {
-        let temporary = temporary_root(config).join(file_name(&spec.id));
-        let services = config.data_dir.join("services");
-        let data = services.join(spec.scope.environment.as_str()).join(spec.scope.tenant.as_str());
-        let data = data.join(spec.service.as_str());
-        for folder in [&temporary, &data] {
-            std::fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
-        }
-        Ok(Self { temporary, data })
+/// An instance's own temporary folder, removed when it is gone.
+pub(crate) fn temporary(config: &Config, id: &str) -> PathBuf {
+    temporary_root(config).join(file_name(id))
+}
+
+/// Removes what is left of an instance's runs.
+pub(crate) fn remove_runs(config: &Config, id: &str) {
+    let prefix = format!("{}.", file_name(id));
+    let Ok(runs) = fs::read_dir(runs_root(config)) else { return };
+    for run in runs.flatten().filter(|run| run.file_name().to_string_lossy().starts_with(&prefix)) {
+        // What cannot be removed now is when the next agent begins.
+        let _ = fs::remove_dir_all(run.path());
     }
+}
+
+/// Its service's folder, kept.
+fn data(config: &Config, spec: &IntendedInstance) -> PathBuf {
+    let services = config.data_dir.join("services");
+    let scope = services.join(spec.scope.environment.as_str()).join(spec.scope.tenant.as_str());
+    scope.join(spec.service.as_str())
 }
 
 /// Ids are made by the core, which is trusted with what runs here, not with where files are written.
@@ -78,64 +97,147 @@ fn file_name(id: &str) -> String {
         .collect()
 }
 
-/// Everything in the environment of a process; nothing else is in it.
-pub(crate) fn environment(
-    spec: &IntendedInstance,
-    folders: &Folders,
-    port: Option<u16>,
-    statsd_port: u16,
-) -> BTreeMap<OsString, OsString> {
-    let mut all = BTreeMap::from([(OsString::from("PATH"), OsString::from(PATH_OTHERWISE))]);
-    let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
-    all.extend(inherited);
-    all.extend(spec.env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
-    let mut own = |name: &str, value: OsString| all.insert(OsString::from(name), value);
-    own("TMPDIR", folders.temporary.clone().into());
-    own("DATA_DIR", folders.data.clone().into());
-    own("STATSD_HOST", "127.0.0.1".into());
-    own("STATSD_PORT", statsd_port.to_string().into());
-    if let Some(port) = port {
-        own("PORT", port.to_string().into());
-    }
-    all
+/// Makes a folder for its owner alone.
+pub(crate) fn make_private(folder: &Path) -> Result<(), Error> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::file("make", folder))
 }
 
-/// Starts the program in the package's folder, through the agent's own program, which ties it to this process.
-pub(crate) async fn start(
-    config: &Config,
-    spawner: &Spawner,
+/// Prepares a run: its folder, and all that its shim needs to know.
+pub(crate) fn prepare(
+    shared: &Shared,
     spec: &IntendedInstance,
     package: &Path,
-    environment: BTreeMap<OsString, OsString>,
-) -> Result<Child, Error> {
+    port: Option<u16>,
+    restarts: u32,
+) -> Result<(PathBuf, ShimSpec), Error> {
+    let config = &shared.config;
+    let (temporary, data) = (temporary(config, &spec.id), data(config, spec));
+    for folder in [&temporary, &data] {
+        fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+    }
+    let plan = plan(shared, spec, package)?;
+    if let Some(user) = plan.user {
+        for folder in [&temporary, &data] {
+            users::give(folder, user).map_err(Error::file("give to its user", folder))?;
+        }
+    }
+    let mut env = environment(spec, &temporary, &data, port);
+    if plan.user.is_some() {
+        env.insert("HOME".to_owned(), data.display().to_string());
+    }
     let (program, arguments) = spec.run.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
     let failed = |source| Error::Start { program: program.to_owned(), source };
     if program.is_empty() {
         return Err(failed(std::io::Error::other("no program is named")));
     }
     let is_packaged = package.join(program).try_exists().map_err(failed)?;
-    let program_path = if is_packaged { Path::new(".").join(program) } else { PathBuf::from(program) };
+    let program = if is_packaged { format!("./{program}") } else { program.to_owned() };
+    let argv = std::iter::once(program).chain(arguments.iter().cloned()).collect();
+    let launch = Launch { package: package.to_owned(), argv, env, temporary, data, plan };
+    let folder = runs_root(config).join(format!("{}.{}", file_name(&spec.id), Id::short()));
+    make_private(&folder)?;
+    let shim = ShimSpec { intended: spec.clone(), launch, port, restarts };
+    let place = folder.join(SPEC_FILE);
+    write_json(&place, &shim).map_err(Error::file("write", &place))?;
+    Ok((folder, shim))
+}
+
+/// As far as the node can, unless the descriptor says how far.
+fn plan(shared: &Shared, spec: &IntendedInstance, package: &Path) -> Result<Plan, Error> {
+    let config = &shared.config;
+    let want = spec.sandbox.isolation.unwrap_or(shared.facts.confinement.isolation);
+    let is_root = rustix::process::geteuid().is_root();
+    let user =
+        (want >= Isolation::L3 && is_root).then(|| shared.users.of(&spec.scope, spec.service.as_str()));
+    let user = user.transpose().map_err(Error::file("write the users of", &config.work_dir))?;
+    let absolute = |paths: &[String]| paths.iter().map(|path| package.join(path)).collect::<Vec<_>>();
+    let mut read = absolute(&spec.sandbox.read);
+    read.extend(programs());
+    let node = Digest::of(config.work_dir.as_os_str().as_encoded_bytes()).hex();
+    Ok(Plan {
+        want,
+        user,
+        group: format!("{}-{}", &node[..12], file_name(&spec.id)),
+        resources: spec.resources,
+        read,
+        write: absolute(&spec.sandbox.write),
+        connect: spec.sandbox.connect.clone().map(|ports| connectable(ports, spec)),
+        hide: vec![runs_root(config)],
+    })
+}
+
+/// Where programs are found is what instances may run: the folders of `PATH`, each with what lies beside it, but no
+/// home as a whole.
+fn programs() -> Vec<PathBuf> {
+    let homes: Vec<PathBuf> = std::env::var_os("HOME").map(PathBuf::from).into_iter().collect();
+    let path = std::env::var_os("PATH").unwrap_or_else(|| PATH_OTHERWISE.into());
+    let mut all = BTreeSet::new();
+    for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute()) {
+        let beside = folder.parent().filter(|parent| parent.parent().is_some());
+        all.extend(
+            beside.filter(|parent| !homes.iter().any(|home| home.starts_with(parent))).map(Path::to_owned),
+        );
+        all.insert(folder);
+    }
+    all.into_iter().collect()
+}
+
+/// Hob's own doors are always open: their ports stand in the environment.
+fn connectable(mut ports: Vec<u16>, spec: &IntendedInstance) -> Vec<u16> {
+    for name in ["HOB_URL", "HOB_PUBLIC_URL"] {
+        let port: Option<u16> =
+            spec.env.get(name).and_then(|url| url.rsplit(':').next()?.split('/').next()?.parse().ok());
+        ports.extend(port);
+    }
+    ports
+}
+
+/// Everything in the environment of a process but for what its shim adds; nothing else is in it.
+fn environment(
+    spec: &IntendedInstance,
+    temporary: &Path,
+    data: &Path,
+    port: Option<u16>,
+) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([("PATH".to_owned(), PATH_OTHERWISE.to_owned())]);
+    let inherited = |name: &&str| Some(((*name).to_owned(), std::env::var_os(name)?.into_string().ok()?));
+    all.extend(INHERITED.iter().filter_map(inherited));
+    all.extend(
+        spec.env.iter().filter(|(name, _)| !name.starts_with("LD_")).map(|(k, v)| (k.clone(), v.clone())),
+    );
+    let mut own = |name: &str, value: String| drop(all.insert(name.to_owned(), value));
+    own("TMPDIR", temporary.display().to_string());
+    own("DATA_DIR", data.display().to_string());
+    own("STATSD_HOST", "127.0.0.1".to_owned());
+    if let Some(port) = port {
+        own("PORT", port.to_string());
+    }
+    if let Some(silence) = Terms::of(spec).watchdog() {
+        own("WATCHDOG_USEC", silence.as_micros().to_string());
+    }
+    all
+}
+
+/// Starts the shim of a folder and waits until it can be reached.
+pub(crate) async fn start_shim(config: &Config, folder: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Start { program: "the shim".to_owned(), source };
     let mut command = Command::new(&config.exec);
-    command.args(["exec", "--parent", &std::process::id().to_string(), "--"]);
-    command.arg(program_path).args(arguments);
-    command.current_dir(package).env_clear().envs(environment);
+    command.arg("shim").arg(folder).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    spawner.spawn(command).await.map_err(failed)
-}
-
-/// Sends a signal to a process and all of its group. Right after the start there is no group yet.
-pub(crate) fn signal(pid: u32, signal: Signal) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-    // Neither can fail otherwise than because the process has ended.
-    if kill_process_group(pid, signal).is_err() {
-        let _ = kill_process(pid, signal);
+    let mut child = command.spawn().map_err(failed)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (Some(stdout), Some(mut stderr)) = (stdout, stderr) else {
+        return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+    };
+    // It lives on when this process ends; while both live, its end is waited for here.
+    tokio::spawn(async move { child.wait().await });
+    let mut line = String::new();
+    let heard = tokio::time::timeout(SHIM_MAX, BufReader::new(stdout).read_line(&mut line)).await;
+    if matches!(heard, Ok(Ok(_))) && line == crate::shim::LISTENING {
+        return Ok(());
     }
-}
-
-/// Kills what a process that has ended left in its group.
-pub(crate) fn kill_group(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // There is mostly nothing left.
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
+    let mut said = String::new();
+    // What it said is all that can be told.
+    let _ = tokio::time::timeout(Duration::from_secs(1), stderr.read_to_string(&mut said)).await;
+    Err(failed(std::io::Error::other(format!("it did not come up: {}", said.trim()))))
 }

@@ -15,6 +15,7 @@ const ITEMS_MAX: usize = 50_000;
 pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
     news: Notify,
+    room: Notify,
 }
 
 struct Inner<T> {
@@ -43,7 +44,7 @@ pub(crate) struct BatchLimits {
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
         let inner = Inner { items: VecDeque::new(), bytes: 0, dropped: 0, is_closed: false };
-        Self { inner: Mutex::new(inner), news: Notify::new() }
+        Self { inner: Mutex::new(inner), news: Notify::new(), room: Notify::new() }
     }
 
     /// Adds an item of about `bytes`, or counts it as dropped. Never waits.
@@ -59,6 +60,29 @@ impl<T> Queue<T> {
         self.news.notify_one();
     }
 
+    /// Adds an item of about `bytes` once there is room. What comes after the end is not taken, and not counted: whoever
+    /// brought it has it still.
+    pub(crate) async fn push_when_room(&self, item: T, bytes: usize) {
+        loop {
+            let room = self.room.notified();
+            {
+                let mut inner = self.lock();
+                if inner.is_closed {
+                    return;
+                }
+                if inner.items.is_empty()
+                    || (inner.bytes + bytes <= BYTES_MAX && inner.items.len() < ITEMS_MAX)
+                {
+                    inner.bytes += bytes;
+                    inner.items.push_back((bytes, item));
+                    break;
+                }
+            }
+            room.await;
+        }
+        self.news.notify_one();
+    }
+
     /// Counts items that were lost after they left the queue.
     pub(crate) fn count_dropped(&self, count: u64) {
         self.lock().dropped += count;
@@ -68,6 +92,7 @@ impl<T> Queue<T> {
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.news.notify_one();
+        self.room.notify_waiters();
     }
 
     /// Waits for an item, then a little for more. None when the queue is closed and empty.
@@ -113,6 +138,7 @@ impl<T> Queue<T> {
             batch.items.extend(inner.items.pop_front().map(|(_, item)| item));
         }
         inner.bytes -= bytes;
+        self.room.notify_waiters();
         batch
     }
 
@@ -145,6 +171,17 @@ mod tests {
         queue.push(8, 1);
         assert_eq!(queue.next(LIMITS).await, Some(Batch { items: vec![7], dropped: 1 }));
         assert_eq!(queue.next(LIMITS).await, None);
+    }
+
+    #[tokio::test]
+    async fn one_that_can_wait_waits_for_room() {
+        let queue = Queue::new();
+        queue.push(1, BYTES_MAX);
+        let mut waiting = std::pin::pin!(queue.push_when_room(2, 1));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        assert_eq!(queue.take(LIMITS).items, [1]);
+        waiting.await;
+        assert_eq!(queue.take(LIMITS), Batch { items: vec![2], dropped: 0 });
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A statsd socket for each instance, so that samples know whose they are. Datagrams go on as they came.
 
-use std::io;
 use std::sync::Arc;
 
 use hob_core::{Clock, Scope};
@@ -15,20 +14,16 @@ const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// What a datagram takes beside its text.
 const OVERHEAD_BYTES: usize = 200;
 
-/// A socket that is open as long as this lives.
-pub(crate) struct Statsd {
-    port: u16,
-    task: AbortHandle,
-}
+/// A socket that is read as long as this lives. The instance's shim holds it open beyond that.
+pub(crate) struct Statsd(AbortHandle);
 
 impl Statsd {
-    pub(crate) async fn open(
+    pub(crate) fn read(
+        socket: UdpSocket,
         spec: &IntendedInstance,
         clock: Clock,
         queue: Arc<Queue<Datagram>>,
-    ) -> io::Result<Self> {
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).await?;
-        let port = socket.local_addr()?.port();
+    ) -> Self {
         let make = {
             let (instance, service, scope): (String, _, Scope) =
                 (spec.id.clone(), spec.service.clone(), spec.scope.clone());
@@ -49,16 +44,12 @@ impl Statsd {
                 queue.push(make(text), size + OVERHEAD_BYTES);
             }
         };
-        Ok(Self { port, task: tokio::spawn(receive).abort_handle() })
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+        Self(tokio::spawn(receive).abort_handle())
     }
 }
 
 impl Drop for Statsd {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }

@@ -131,16 +131,30 @@ pub(crate) enum Verb {
     /// Run the core (`hob up` starts it)
     #[command(hide = true)]
     Core(Core),
-    /// Become an instance (the agent starts it)
+    /// Run an agent that joins a platform as a node
+    Agent(Agent),
+    /// Own an instance (the agent starts it)
     #[command(hide = true)]
-    Exec {
-        /// The process that must still be the parent
-        #[arg(long)]
-        parent: u32,
-        /// The program and its arguments
-        #[arg(last = true, required = true)]
-        argv: Vec<std::ffi::OsString>,
+    Shim {
+        /// The instance's folder
+        folder: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct Agent {
+    /// The platform's API
+    #[arg(long, value_name = "URL")]
+    pub(crate) join: Option<String>,
+    /// The join token; not needed once it has joined
+    #[arg(long = "join-token", visible_alias = "token", env = "HOB_JOIN_TOKEN", hide_env_values = true)]
+    pub(crate) join_token: Option<String>,
+    /// The node's name; the host's when left out
+    #[arg(long)]
+    pub(crate) name: Option<Name>,
+    /// Stop the instances when it is told to end, instead of leaving them to the next agent
+    #[arg(long)]
+    pub(crate) stop_instances: bool,
 }
 
 #[derive(Args)]

@@ -58,7 +58,7 @@ pub(crate) fn run_router(global: &Global, child: &Child) -> Result<ExitCode, Fai
         limits: hob_router::Limits::default(),
     };
     let runtime = runtime()?;
-    let ended = runtime.block_on(hob_router::serve(config, stopped()));
+    let ended = runtime.block_on(hob_router::serve(config, async { drop(stopped().await) }));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -76,7 +76,8 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
-fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
+/// Has this process log, and read where it works.
+pub(crate) fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
     if let Some(parent) = child.parent {
         crate::supervisor::die_with_parent(parent)?;
     }
@@ -89,8 +90,17 @@ fn prepare(global: &Global, child: &Child) -> Result<Settings, Failure> {
     Settings::to_run(global, child.port_offset)
 }
 
+/// How a process is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// SIGTERM: Hob ends, is started again or upgraded; what it runs goes on.
+    Leave,
+    /// SIGINT, Ctrl-C: everything ends.
+    StopAll,
+}
+
 /// Resolves at SIGTERM or SIGINT.
-pub(crate) async fn stopped() {
+pub(crate) async fn stopped() -> Asked {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -99,7 +109,7 @@ pub(crate) async fn stopped() {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => Asked::Leave,
+        _ = interrupt.recv() => Asked::StopAll,
     }
 }

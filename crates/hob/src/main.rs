@@ -19,6 +19,11 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // There is one of these for each instance: it reads no command line, and starts no thread.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|verb| verb == "shim") {
+        return hob_agent::run_shim(&arguments.collect::<Vec<_>>());
+    }
     let arguments = cli::Arguments::parse();
     match verb::run(arguments) {
         Ok(code) => code,

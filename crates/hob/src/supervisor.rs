@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::core::EXIT_HOPELESS;
+use crate::core::{Asked, EXIT_HOPELESS};
 use crate::failure::Failure;
 use crate::screen;
 use crate::settings::Settings;
@@ -19,10 +19,11 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 /// A child that ran this long is forgiven its earlier ends.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
-/// From SIGTERM to SIGKILL.
-const STOP_MAX: Duration = Duration::from_secs(25);
+/// From asking to SIGKILL.
+const STOP_MAX: Duration = Duration::from_secs(35);
 
-/// Has the kernel end this process when its parent does, so that nothing of Hob outlives `hob up`.
+/// Has the kernel end this process when its parent does, so that nothing of Hob outlives `hob up` but
+/// instances, which the next `hob up` adopts.
 pub(crate) fn die_with_parent(parent: u32) -> Result<(), Failure> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
     set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| Failure::new(error.to_string()))?;
@@ -51,13 +52,13 @@ impl Supervised {
 
     /// Keeps the child running until `stop` is raised; then ends it gently, and at last by force. An error when it
     /// ended hopelessly.
-    pub(crate) async fn keep(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Failure> {
+    pub(crate) async fn keep(mut self, mut stop: watch::Receiver<Option<Asked>>) -> Result<(), Failure> {
         let mut back_off = BACK_OFF_MIN;
         loop {
             let started = tokio::time::Instant::now();
             let status = tokio::select! {
                 status = self.child.wait() => status?,
-                () = raised(&mut stop) => return self.end().await,
+                asked = asked(&mut stop) => return self.end(asked).await,
             };
             if status.code() == Some(i32::from(EXIT_HOPELESS)) {
                 return Err(Failure::new(format!("the {} cannot run; it said why above", self.name)));
@@ -68,18 +69,23 @@ impl Supervised {
             screen::say(format!("the {} ended ({status}); it starts again in {:?}", self.name, back_off));
             tokio::select! {
                 () = tokio::time::sleep(back_off) => {}
-                () = raised(&mut stop) => return Ok(()),
+                // The instances of a core that is away just now wait for the next.
+                _ = asked(&mut stop) => return Ok(()),
             }
             back_off = (back_off * 2).min(BACK_OFF_MAX);
             self.child = spawn(self.name, &self.settings)?;
         }
     }
 
-    async fn end(&mut self) -> Result<(), Failure> {
+    async fn end(&mut self, asked: Asked) -> Result<(), Failure> {
+        let signal = match asked {
+            Asked::Leave => rustix::process::Signal::TERM,
+            Asked::StopAll => rustix::process::Signal::INT,
+        };
         if let Some(pid) =
             self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
         {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process(pid, signal);
         }
         if tokio::time::timeout(STOP_MAX, self.child.wait()).await.is_err() {
             screen::say(format!("the {} did not stop in time and is killed", self.name));
@@ -87,6 +93,11 @@ impl Supervised {
         }
         Ok(())
     }
+}
+
+/// How it is asked to end, once it is. When whoever would ask is gone, instances are left as they are.
+async fn asked(stop: &mut watch::Receiver<Option<Asked>>) -> Asked {
+    stop.wait_for(Option::is_some).await.ok().and_then(|asked| *asked).unwrap_or(Asked::Leave)
 }
 
 /// Resolves once the flag is raised, or whoever would raise it is gone.

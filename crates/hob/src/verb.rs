@@ -1,5 +1,6 @@
 //! One file per group of verbs; here each finds its own.
 
+mod agent;
 mod apply;
 mod deploy;
 mod doctor;
@@ -27,10 +28,8 @@ use crate::{core, screen};
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let global = arguments.global;
     match arguments.verb {
-        Verb::Exec { parent, argv } => {
-            let error = hob_agent::exec_instance(parent, &argv);
-            Err(Failure::new(format!("failed to run {}: {error}", argv[0].to_string_lossy())))
-        }
+        Verb::Shim { folder } => Ok(hob_agent::run_shim(&[folder.into_os_string()])),
+        Verb::Agent(agent) => agent::run(&global, agent),
         Verb::Explain { code } => explain(&global, &code),
         Verb::Openapi => {
             screen::line(hob_api::document().trim_end());
@@ -75,7 +74,7 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Issues(arguments) => issues::issues(&remote, global, arguments).await?,
         Verb::Rules => issues::rules(&remote, global).await?,
         Verb::Up(_) | Verb::Doctor | Verb::Open | Verb::Openapi | Verb::Explain { .. } => {}
-        Verb::Core(_) | Verb::Router(_) | Verb::Exec { .. } => {}
+        Verb::Core(_) | Verb::Router(_) | Verb::Agent(_) | Verb::Shim { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,17 +5,19 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use futures_util::StreamExt;
 use hob_core::Digest;
-use hob_wire::{InstanceReport, Intended, NodeReport, RecordBatch, SampleBatch};
+use hob_wire::{InstanceReport, Intended, JoinAnswer, JoinRequest, NodeReport, RecordBatch, SampleBatch};
 use tokio::sync::watch;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
+/// What is kept of a line.
+const LINE_CHARS: usize = 300;
 
 #[derive(Clone)]
 pub(crate) struct FakeCore {
@@ -45,6 +47,7 @@ impl FakeCore {
         let app = Router::new()
             .route("/v1/nodes/local/intended", get(intended))
             .route("/v1/nodes/local/report", post(report))
+            .route("/v1/nodes", post(join))
             .route("/v1/packages/{digest}", get(package))
             .route("/v1/records", post(records))
             .route("/v1/samples", post(samples))
@@ -93,6 +96,22 @@ impl FakeCore {
                 self.inner.lines.borrow()
             ),
         }
+    }
+
+    /// Waits for a report that is as asked for.
+    pub(crate) async fn wait_report(&self, what: &str, is_so: impl Fn(&NodeReport) -> bool) -> NodeReport {
+        let is = |report: &Option<NodeReport>| report.as_ref().is_some_and(&is_so);
+        let mut reports = self.inner.report.subscribe();
+        let waited = tokio::time::timeout(DEADLINE, reports.wait_for(is)).await;
+        match waited {
+            Ok(report) => report.unwrap().clone().unwrap(),
+            Err(_) => panic!("no report was {what}: {:?}", self.inner.report.borrow()),
+        }
+    }
+
+    /// All lines that were forwarded.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.inner.lines.borrow().clone()
     }
 
     /// Waits for a report that has taken in the newest revision and no longer lists the instance.
@@ -159,6 +178,19 @@ fn tokio_stream(
     )
 }
 
+async fn join(
+    State(core): State<Arc<Inner>>,
+    headers: HeaderMap,
+    Json(request): Json<JoinRequest>,
+) -> Result<Json<JoinAnswer>, StatusCode> {
+    present(&core)?;
+    assert!(request.facts.cores > 0, "{request:?}");
+    match headers["authorization"].to_str().unwrap() {
+        "Bearer join-me" => Ok(Json(JoinAnswer { name: request.name, token: "node-token".to_owned() })),
+        _ => Err(StatusCode::UNAUTHORIZED),
+    }
+}
+
 async fn report(State(core): State<Arc<Inner>>, body: Bytes) -> Result<StatusCode, StatusCode> {
     present(&core)?;
     core.report.send_replace(Some(serde_json::from_slice(&body).unwrap()));
@@ -174,7 +206,7 @@ async fn records(State(core): State<Arc<Inner>>, body: Bytes) -> Result<StatusCo
     present(&core)?;
     let batch: RecordBatch = serde_json::from_slice(&body).unwrap();
     let lines = batch.records.into_iter().map(|record| {
-        let line = record.line.unwrap_or_default();
+        let line: String = record.line.unwrap_or_default().chars().take(LINE_CHARS).collect();
         format!("{:?} {} {line}", record.source, record.instance.unwrap_or_default())
     });
     core.lines.send_modify(|all| all.extend(lines));

@@ -1,24 +1,21 @@
 //! Instances as real processes: started, probed, started again, shot, stopped.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use hob_agent::Config;
+use hob_agent::{Config, Shutdown};
 use hob_core::{Clock, Secret};
-use hob_wire::{Check, InstanceState, IntendedInstance, Resources, Sandbox, Shot, Stop};
+use hob_wire::{Check, InstanceState, IntendedInstance, Isolation, Resources, Sandbox, Shot, Stop};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::fake_core::FakeCore;
 use crate::unpacking::corpus;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A server of a few lines: answers 200 once `$DATA_DIR/ready` exists, 503 before.
-const SERVER: &str = r#"
+pub(crate) const SERVER: &str = r#"
 use IO::Socket::INET;
 my $server = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ENV{PORT}, Listen => 5, ReuseAddr => 1) or die;
 $| = 1;
@@ -31,7 +28,7 @@ while (my $client = $server->accept) {
 }
 "#;
 
-fn config(core: &FakeCore, folder: &std::path::Path) -> Config {
+pub(crate) fn config(core: &FakeCore, folder: &std::path::Path) -> Config {
     Config {
         node: "local".parse().unwrap(),
         core_url: core.url.clone(),
@@ -44,47 +41,63 @@ fn config(core: &FakeCore, folder: &std::path::Path) -> Config {
 }
 
 /// A core, an agent, and a package with a shell script as its program.
-struct Bench {
-    core: FakeCore,
-    folder: tempfile::TempDir,
-    stop: Option<oneshot::Sender<()>>,
+pub(crate) struct Bench {
+    pub(crate) core: FakeCore,
+    pub(crate) folder: tempfile::TempDir,
+    stop: Option<oneshot::Sender<Shutdown>>,
     agent: Option<JoinHandle<()>>,
 }
 
 impl Bench {
-    async fn start() -> Self {
-        let (core, folder) = (FakeCore::start().await, tempfile::tempdir().unwrap());
+    pub(crate) async fn start() -> Self {
+        Self::at(FakeCore::start().await, tempfile::tempdir().unwrap())
+    }
+
+    /// An agent of a folder in which another may have been before.
+    pub(crate) fn at(core: FakeCore, folder: tempfile::TempDir) -> Self {
         let config = config(&core, folder.path());
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel();
         let agent = tokio::spawn(async move {
-            let shutdown = async { stopped.await.unwrap_or_default() };
+            let shutdown = async { stopped.await.unwrap_or(Shutdown::StopInstances) };
             hob_agent::run(config, shutdown).await.unwrap();
         });
         Self { core, folder, stop: Some(stop), agent: Some(agent) }
     }
 
     /// Has a script run as an instance.
-    fn run(&self, id: &str, script: &str, change: impl FnOnce(&mut IntendedInstance)) {
+    pub(crate) fn run(&self, id: &str, script: &str, change: impl FnOnce(&mut IntendedInstance)) {
         let mut instance = instance(&self.core, id, script);
         change(&mut instance);
         self.core.intend(|intended| intended.instances.push(instance));
     }
 
-    fn drop(&self, id: &str) {
+    pub(crate) fn drop(&self, id: &str) {
         self.core.intend(|intended| intended.instances.retain(|instance| instance.id != id));
     }
 
-    fn data(&self) -> PathBuf {
+    /// A package with a script as its program.
+    pub(crate) fn package(&self, script: &str) -> hob_core::Digest {
+        instance(&self.core, "any", script).package
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data/services/qa/uk/orders")
     }
 
-    async fn end(mut self) {
-        drop(self.stop.take());
+    /// Ends the agent and its instances.
+    pub(crate) async fn end(self) {
+        self.end_as(Shutdown::StopInstances).await;
+    }
+
+    /// Ends the agent, and gives back where it worked.
+    pub(crate) async fn end_as(mut self, how: Shutdown) -> (FakeCore, tempfile::TempDir) {
+        self.stop.take().unwrap().send(how).unwrap();
         tokio::time::timeout(DEADLINE, self.agent.take().unwrap()).await.unwrap().unwrap();
+        (self.core, self.folder)
     }
 }
 
-fn instance(core: &FakeCore, id: &str, script: &str) -> IntendedInstance {
+pub(crate) fn instance(core: &FakeCore, id: &str, script: &str) -> IntendedInstance {
     let package = corpus::package(&[("bin/run", format!("#!/bin/sh\n{script}\n").as_bytes(), true)]);
     IntendedInstance {
         id: id.to_owned(),
@@ -103,21 +116,22 @@ fn instance(core: &FakeCore, id: &str, script: &str) -> IntendedInstance {
         warmup: None,
         stop: Stop { timeout_ms: 5000, ..Stop::default() },
         resources: Resources::default(),
-        sandbox: Sandbox::default(),
+        // What it is confined to is tried elsewhere; here a process is found as it is.
+        sandbox: Sandbox { isolation: Some(Isolation::L0), ..Sandbox::default() },
     }
 }
 
-fn block_on(test: impl Future<Output = ()>) {
+pub(crate) fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(test);
 }
 
 /// Whether a process is there and is no zombie.
-fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-async fn wait_dead(pid: u32) {
+pub(crate) async fn wait_dead(pid: u32) {
     let dead = async {
         while is_alive(pid) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -126,7 +140,7 @@ async fn wait_dead(pid: u32) {
     tokio::time::timeout(DEADLINE, dead).await.unwrap_or_else(|_| panic!("process {pid} never ends"));
 }
 
-fn pid_in(line: &str) -> u32 {
+pub(crate) fn pid_in(line: &str) -> u32 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
@@ -137,7 +151,7 @@ pub(crate) fn environment_and_output() {
 echo "to stderr" >&2
 printf 'orders.placed:1|c' > /dev/udp/$STATSD_HOST/$STATSD_PORT
 echo "session=$(cut -d' ' -f6 /proc/$$/stat) own=$$"
-exec sleep 1000"#;
+exec perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $ENV{PORT}, Listen => 5); while (1) { close($s->accept) }'"#;
         bench.run("orders-web-1", script, |instance| {
             instance.listens = true;
             instance.run = vec!["bash".to_owned(), "bin/run".to_owned(), "first".to_owned()];
@@ -310,54 +324,21 @@ pub(crate) fn core_away() {
     });
 }
 
-/// What the process that is killed in the test below runs: an agent for ever.
-pub(crate) fn agent_to_kill(arguments: &[OsString]) -> ExitCode {
-    let text = |index: usize| arguments[index].to_str().unwrap().to_owned();
+pub(crate) fn packages() {
     block_on(async {
-        let folder = PathBuf::from(text(3));
-        let config = Config {
-            node: "local".parse().unwrap(),
-            core_url: text(2),
-            token: Secret::generate("node"),
-            work_dir: folder.join("node"),
-            data_dir: folder.join("data"),
-            clock: Clock::system(),
-            exec: std::env::current_exe().unwrap(),
-        };
-        println!("running");
-        std::io::stdout().flush().unwrap();
-        hob_agent::run(config, std::future::pending()).await.unwrap();
-    });
-    ExitCode::SUCCESS
-}
-
-pub(crate) fn killed_agent() {
-    block_on(async {
-        let (core, folder) = (FakeCore::start().await, tempfile::tempdir().unwrap());
-        let script = "sleep 1000 &\necho \"grandchild $!\"\necho up\nwait";
-        let spec = instance(&core, "orders-web-1", script);
-        core.intend(|intended| intended.instances.push(spec));
-        let mut agent = Command::new(std::env::current_exe().unwrap());
-        agent.args(["agent", &core.url]).arg(folder.path()).stdout(Stdio::piped());
-        let mut agent = agent.spawn().unwrap();
-        agent.stdout.take().unwrap().read_exact(&mut [0; 7]).unwrap();
-        let ready = core.wait_instance("orders-web-1", "ready", |r| r.state == InstanceState::Ready).await;
-        let grandchild = pid_in(&core.wait_line("grandchild ").await);
-        agent.kill().unwrap();
-        agent.wait().unwrap();
-        wait_dead(ready.pid.unwrap()).await;
-
-        // Its children are not the kernel's concern: the next agent on the same folder ends them.
-        assert!(is_alive(grandchild));
-        let config = config(&core, folder.path());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let next = tokio::spawn(async move {
-            hob_agent::run(config, async { stopped.await.unwrap_or_default() }).await.unwrap();
-        });
-        wait_dead(grandchild).await;
-        let is_new = |r: &hob_wire::InstanceReport| r.state == InstanceState::Ready && r.pid != ready.pid;
-        core.wait_instance("orders-web-1", "running again", is_new).await;
-        drop(stop);
-        next.await.unwrap();
+        let bench = Bench::start().await;
+        let (early, late) = (bench.package("echo early"), bench.package("echo late"));
+        let unknown = hob_core::Digest::of(b"unknown");
+        bench.core.intend(|intended| intended.packages = vec![early, unknown]);
+        let report =
+            bench.core.wait_report("fetched", |r| r.packages == [early] && !r.unfetched.is_empty()).await;
+        assert!(report.unfetched[&unknown].contains("404"), "{report:?}");
+        let facts = &report.facts;
+        assert!(facts.cores > 0 && facts.memory_bytes > 1 << 20 && !facts.host.is_empty(), "{facts:?}");
+        bench.core.intend(|intended| intended.packages = vec![late]);
+        bench.core.wait_report("pruned", |r| r.packages == [late] && r.unfetched.is_empty()).await;
+        let place = bench.folder.path().join("node/packages").join(early.hex());
+        assert!(!place.try_exists().unwrap());
+        bench.end().await;
     });
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hob_agent::Shutdown;
 use hob_api::{Api, Facts, Parts, Tokens, app};
 use hob_bus::{Bus, IndexLimits};
 use hob_core::{Clock, Name, Scope, Secret};
@@ -17,6 +18,7 @@ use hob_wire::Role;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::Asked;
 use super::announce::{announcer, publish};
 use super::fetch::ThroughRouter;
 use super::housekeeping;
@@ -29,7 +31,7 @@ use crate::settings::Settings;
 /// How long open requests have to end when the core stops.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long instances have to end when the core stops.
-const INSTANCES_MAX: Duration = Duration::from_secs(15);
+const INSTANCES_MAX: Duration = Duration::from_secs(22);
 
 /// Knows instances through the deploy floor.
 struct KnownInstances(Deploy);
@@ -99,7 +101,7 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
         exec: crate::supervisor::SELF.into(),
     };
 
-    let (stop_agent, agent_stops) = watch::channel(false);
+    let (stop_agent, agent_stops) = watch::channel(None);
     let (stop_api, api_stops) = watch::channel(false);
     let (stop_deploy, deploy_stops) = watch::channel(false);
     let (stop_push, push_stops) = watch::channel(false);
@@ -117,13 +119,13 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
     let sampling = tokio::spawn(sampler.run());
     let serving = tokio::spawn(axum_serve(listener, api, raised(api_stops)));
-    let working = tokio::spawn(hob_agent::run(agent, raised(agent_stops)));
+    let working = tokio::spawn(hob_agent::run(agent, agent_ends(agent_stops)));
 
-    super::stopped().await;
-    // Instances end first, while the API still takes their last words; the log is closed last.
-    let _ = stop_agent.send(true);
+    let asked = super::stopped().await;
+    // Instances that are to end do so first, while the API still takes their last words; the log is closed last.
+    let _ = stop_agent.send(Some(asked));
     if tokio::time::timeout(INSTANCES_MAX, working).await.is_err() {
-        tracing::warn!("instances did not end in time; they are killed");
+        tracing::warn!("the agent did not end in time; instances that still run are left to the next");
     }
     let _ = stop_api.send(true);
     let _ = tokio::time::timeout(DRAIN_MAX, serving).await;
@@ -146,6 +148,12 @@ fn origins(deploy: Deploy, router_url: String) -> super::push::Origins {
         let public_url = declared.and_then(|(_, declared)| declared.platform.public_url.clone());
         Some(public_url.map_or_else(|| router_url.clone(), |url| scope.fill(&url)))
     })
+}
+
+/// How the agent is to end, once it is.
+async fn agent_ends(mut asked: watch::Receiver<Option<Asked>>) -> Shutdown {
+    let asked = asked.wait_for(Option::is_some).await.ok().and_then(|asked| *asked);
+    if asked == Some(Asked::StopAll) { Shutdown::StopInstances } else { Shutdown::Leave }
 }
 
 async fn raised(mut flag: watch::Receiver<bool>) {

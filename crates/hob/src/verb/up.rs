@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::console_url;
 use super::deploy::{bar, begin, follow, send_package};
 use crate::cli::{Global, Up};
+use crate::core::Asked;
 use crate::failure::Failure;
 use crate::project::{Project, build, pack};
 use crate::remote::Remote;
@@ -38,7 +39,8 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
     let mut core = Supervised::start("core", &settings)?;
     wait_for_api(&settings, &mut core).await?;
     let router = Supervised::start("router", &settings)?;
-    let (stop, stops) = watch::channel(false);
+    let (stop, stops) = watch::channel(None);
+    let mut asked = Asked::StopAll;
     let mut children = JoinSet::new();
     children.spawn(core.keep(stops.clone()));
     let router = tokio::spawn(router.keep(stops));
@@ -56,8 +58,8 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
             is_over = true;
             ended.and_then(Result::ok).unwrap_or(Ok(()))
         }
-        () = crate::core::stopped() => {
-            is_over = true;
+        how = crate::core::stopped() => {
+            (is_over, asked) = (true, how);
             Ok(())
         }
     };
@@ -73,11 +75,17 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
         }
         outcome = tokio::select! {
             ended = children.join_next() => ended.and_then(Result::ok).unwrap_or(Ok(())),
-            () = crate::core::stopped() => Ok(()),
+            how = crate::core::stopped() => {
+                asked = how;
+                Ok(())
+            }
         };
     }
-    screen::say("stopping");
-    let _ = stop.send(true);
+    screen::say(match asked {
+        Asked::StopAll => "stopping",
+        Asked::Leave => "ending; instances run on, and the next hob up adopts them",
+    });
+    let _ = stop.send(Some(asked));
     while children.join_next().await.is_some() {}
     let _ = router.await;
     outcome.map(|()| ExitCode::SUCCESS)

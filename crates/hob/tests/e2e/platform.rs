@@ -209,6 +209,14 @@ impl Drop for Platform {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        // Instances outlive Hob when it is killed; their programs end with their shims.
+        for run in std::fs::read_dir(self.data.join("node/instances")).into_iter().flatten().flatten() {
+            let state = std::fs::read(run.path().join("state.json")).unwrap_or_default();
+            let state: Value = serde_json::from_slice(&state).unwrap_or_default();
+            if let Some(pid) = state["shim"]["pid"].as_u64() {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+            }
+        }
     }
 }
 

@@ -216,6 +216,12 @@ async fn nothing_acknowledged_is_lost_by_a_kill(platform: &Platform) {
             .collect()
     };
     let known = ids(&issues);
+    let processes = || -> Vec<(String, u64)> {
+        let all = platform.hob_json(&["instances"]);
+        let pid = |i: &Value| Some((i["id"].as_str()?.to_owned(), i["pid"].as_u64()?));
+        all.as_array().unwrap().iter().filter_map(pid).collect()
+    };
+    let running = processes();
     for pid in platform.children("core") {
         signal(pid, "KILL");
     }
@@ -224,6 +230,8 @@ async fn nothing_acknowledged_is_lost_by_a_kill(platform: &Platform) {
         items.len() == 6 && items.iter().all(|service| service["state"] == "ready")
     };
     platform.until("everything is back after kill -9", "/v1/services", Duration::from_secs(90), ready).await;
+    let now = processes();
+    assert!(running.len() >= 6 && running.iter().all(|one| now.contains(one)), "{running:?} became {now:?}");
     let path = "/v1/events?topic=restaurants&subject=http://takeaway.test/restaurants/kill&limit=1000";
     let all = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == acknowledged.len());
     let events = platform.until("every acknowledged event", path, Duration::from_secs(30), all).await;
