@@ -58,7 +58,9 @@ pub(crate) fn run_router(global: &Global, child: &Child) -> Result<ExitCode, Fai
         limits: hob_router::Limits::default(),
     };
     let runtime = runtime()?;
-    let ended = runtime.block_on(hob_router::serve(config, async { drop(stopped().await) }));
+    let ended = runtime.block_on(hob_router::serve(config, async {
+        stopped().await;
+    }));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -178,6 +178,8 @@ impl Groups {
             };
             match written {
                 Ok(()) => self.limits.push(controller.to_owned()),
+                // Why it has none was said when it was to be made.
+                Err(_) if self.missing.iter().any(|why| why.starts_with(&format!("{controller}: "))) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.missing.push(format!("{controller}: no such controller"));
                 }
@@ -244,7 +246,7 @@ impl Groups {
     }
 }
 
-/// What an instance uses: by its groups, and what these do not count by its process alone.
+/// What an instance uses: by its groups; what these do not count, by its process and the children that it waited for.
 pub(crate) fn usage(folders: &BTreeMap<String, PathBuf>, pid: u32) -> Usage {
     let (cpu, memory, pids) = Groups::at(folders.clone()).usage();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -256,7 +258,7 @@ pub(crate) fn usage(folders: &BTreeMap<String, PathBuf>, pid: u32) -> Usage {
     let ticks = rustix::param::clock_ticks_per_second().max(1) as f64;
     let pages = rustix::param::page_size() as u64;
     Usage {
-        cpu_seconds: cpu.unwrap_or_else(|| (field(11) + field(12)) as f64 / ticks),
+        cpu_seconds: cpu.unwrap_or_else(|| (11..=14).map(field).sum::<u64>() as f64 / ticks),
         memory_bytes: memory.unwrap_or_else(|| field(21) * pages),
         pids: pids.unwrap_or_else(|| u32::try_from(field(17)).unwrap_or(0)),
     }
