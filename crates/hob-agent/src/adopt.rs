@@ -13,7 +13,7 @@ use crate::attached::{Attached, attach};
 use crate::health::{Health, Terms};
 use crate::instance::{Adopted, Instance, Shared};
 use crate::process::runs_root;
-use crate::running::{READY_FILE, bury, kill};
+use crate::running::{READY_FILE, bury, end_lost};
 use crate::shim::spec::{SPEC_FILE, STATE_FILE, ShimSpec, Status, read_json};
 use crate::{Error, attached};
 
@@ -37,7 +37,7 @@ pub(crate) async fn adopt(shared: &Arc<Shared>, shots_max: usize) -> Result<Vec<
             Err(why) => {
                 tracing::warn!(%why, folder = %folder.display(), "an instance could not be adopted; it is ended");
                 if let Ok(status) = read_json::<Status>(&folder.join(STATE_FILE)) {
-                    status.program.into_iter().chain([status.shim]).filter(|id| id.is_there()).for_each(kill);
+                    end_lost(&status);
                 }
                 fs::remove_dir_all(&folder).map_err(Error::file("remove", &folder))?;
             }
@@ -102,7 +102,7 @@ fn check(attached: &Attached, spec: &ShimSpec) -> Result<(), String> {
 
 fn take_last_words(shared: &Arc<Shared>, instance: Instance, folder: PathBuf, attached: Attached) {
     let last = attached.status.clone();
-    let (door, statsd, _, reader) = attached::follow(attached, instance.output.clone());
+    let (door, statsd, _, reader) = attached::follow(attached, instance.output);
     drop(statsd);
     bury(shared, folder, door, reader, last, false);
 }

@@ -25,13 +25,12 @@ const LIMITS: Resources = Resources { cpu_millis: Some(1000), memory_bytes: Some
 /// Looks at the machine.
 pub(crate) async fn find(config: &Config) -> Result<NodeFacts, Error> {
     let machine = rustix::system::sysinfo();
-    let memory = u64::try_from(machine.totalram).unwrap_or(u64::MAX);
     Ok(NodeFacts {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cores: std::thread::available_parallelism()
             .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
-        memory_bytes: memory.saturating_mul(u64::from(machine.mem_unit.max(1))),
+        memory_bytes: machine.totalram.saturating_mul(u64::from(machine.mem_unit.max(1))),
         cgroups: Hierarchies::here().mode().to_owned(),
         confinement: confinement(config).await?,
     })

@@ -251,7 +251,7 @@ impl Node {
         self.wards.values().for_each(|ward| ward.stop.cancel());
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(SHUTDOWN_MAX, ended).await.is_err() {
-            tracing::warn!("some instances did not end in time; they are killed");
+            tracing::warn!("some instances did not end in time; their shims end them when theirs is up");
             self.tasks.shutdown().await;
         }
     }

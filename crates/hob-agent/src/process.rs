@@ -115,7 +115,8 @@ pub(crate) fn prepare(
     for folder in [&temporary, &data] {
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
     }
-    let plan = plan(shared, spec, package)?;
+    let run = format!("{}.{}", file_name(&spec.id), Id::short());
+    let plan = plan(shared, spec, package, &run)?;
     if let Some(user) = plan.user {
         for folder in [&temporary, &data] {
             users::give(folder, user).map_err(Error::file("give to its user", folder))?;
@@ -134,7 +135,7 @@ pub(crate) fn prepare(
     let program = if is_packaged { format!("./{program}") } else { program.to_owned() };
     let argv = std::iter::once(program).chain(arguments.iter().cloned()).collect();
     let launch = Launch { package: package.to_owned(), argv, env, temporary, data, plan };
-    let folder = runs_root(config).join(format!("{}.{}", file_name(&spec.id), Id::short()));
+    let folder = runs_root(config).join(run);
     make_private(&folder)?;
     let shim = ShimSpec { intended: spec.clone(), launch, port, restarts };
     let place = folder.join(SPEC_FILE);
@@ -143,7 +144,7 @@ pub(crate) fn prepare(
 }
 
 /// As far as the node can, unless the descriptor says how far.
-fn plan(shared: &Shared, spec: &IntendedInstance, package: &Path) -> Result<Plan, Error> {
+fn plan(shared: &Shared, spec: &IntendedInstance, package: &Path, run: &str) -> Result<Plan, Error> {
     let config = &shared.config;
     let want = spec.sandbox.isolation.unwrap_or(shared.facts.confinement.isolation);
     let is_root = rustix::process::geteuid().is_root();
@@ -157,7 +158,7 @@ fn plan(shared: &Shared, spec: &IntendedInstance, package: &Path) -> Result<Plan
     Ok(Plan {
         want,
         user,
-        group: format!("{}-{}", &node[..12], file_name(&spec.id)),
+        group: format!("{}-{run}", &node[..12]),
         resources: spec.resources,
         read,
         write: absolute(&spec.sandbox.write),
@@ -222,7 +223,7 @@ fn environment(
 pub(crate) async fn start_shim(config: &Config, folder: &Path) -> Result<(), Error> {
     let failed = |source| Error::Start { program: "the shim".to_owned(), source };
     let mut command = Command::new(&config.exec);
-    command.arg("shim").arg(folder).env_clear();
+    command.arg0("hob").arg("shim").arg(folder).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -10,9 +10,10 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 
 use crate::attached::{Door, News};
+use crate::confine::cgroup::Groups;
 use crate::health::{Health, Probe};
 use crate::instance::{End, Instance, Shared, describe};
-use crate::shim::spec::{ProcessId, Status, ToShim};
+use crate::shim::spec::{Status, ToShim};
 use crate::statsd::Statsd;
 use crate::{Error, probe, warmup};
 
@@ -276,8 +277,10 @@ pub(crate) fn bury(
                 }
             }
             door.tell(&ToShim::Release).await;
-        } else if let Some(program) = last.program.filter(|program| program.is_there()) {
-            kill(program);
+        } else {
+            let lost = last.clone();
+            // It has been waited for where this fails.
+            let _ = tokio::task::spawn_blocking(move || end_lost(&lost)).await;
         }
         reader.abort();
         if !is_kept {
@@ -290,13 +293,17 @@ pub(crate) fn bury(
     });
 }
 
-/// Kills what a shim left that was killed itself.
-pub(crate) fn kill(program: ProcessId) {
+/// Ends what a shim left that was killed itself, or that cannot be adopted. It blocks.
+pub(crate) fn end_lost(status: &Status) {
     use rustix::process::{Pid, Signal, kill_process_group};
-    if let Some(pid) = i32::try_from(program.pid).ok().and_then(Pid::from_raw) {
+    let left = status.program.into_iter().chain([status.shim]).filter(|process| process.is_there());
+    for pid in left.filter_map(|process| i32::try_from(process.pid).ok().and_then(Pid::from_raw)) {
         // It has ended with its shim mostly.
         let _ = kill_process_group(pid, Signal::KILL);
     }
+    let groups = Groups::at(status.groups.clone());
+    groups.kill();
+    groups.remove();
 }
 
 async fn next_probe(probe: Option<(Probe, Check, Duration)>, begun: Instant) -> (Probe, Check) {

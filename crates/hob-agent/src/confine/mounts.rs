@@ -79,7 +79,9 @@ fn make_read_only(package: &Path) -> std::io::Result<()> {
     Ok(mount_remount(package, flags, "")?)
 }
 
+/// A group's name is the node's, the instance's and the run's.
 fn host_name(group: &str) -> &[u8] {
-    let name = group.split_once('-').map_or(group, |(_, id)| id).as_bytes();
+    let run = group.split_once('-').map_or(group, |(_, run)| run);
+    let name = run.split_once('.').map_or(run, |(id, _)| id).as_bytes();
     &name[..name.len().min(64)]
 }

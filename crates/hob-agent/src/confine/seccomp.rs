@@ -58,7 +58,7 @@ pub(super) fn deny() -> Result<(), String> {
 }
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: BTreeMap<i64, _> = DENIED.iter().map(|call| (i64::from(*call), Vec::new())).collect();
+    let rules: BTreeMap<c_long, _> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
     let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     BpfProgram::try_from(SeccompFilter::new(rules, SeccompAction::Allow, denied, arch)?)

@@ -58,7 +58,8 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
         Err(why) => shim.status.ended = Some(Ended::NotStarted(why)),
     }
     write_json(Path::new(STATE_FILE), &shim.status)?;
-    io::stdout().write_all(LISTENING.as_bytes())?;
+    // An agent that is gone by now is followed by another, which looks for the socket itself.
+    let _ = io::stdout().write_all(LISTENING.as_bytes());
     shim.serve(&listener, &notify)
 }
 

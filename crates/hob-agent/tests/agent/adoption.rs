@@ -158,12 +158,19 @@ pub(crate) fn left() {
     });
 }
 
-/// The shim of the only instance.
-fn shim(folder: &Path) -> u32 {
+/// What the shim of the only instance wrote down.
+fn state(folder: &Path) -> serde_json::Value {
     let run = std::fs::read_dir(folder.join("node/instances")).unwrap().next().unwrap().unwrap().path();
-    let state = std::fs::read(run.join("state.json")).unwrap();
-    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-    u32::try_from(state["shim"]["pid"].as_u64().unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(run.join("state.json")).unwrap()).unwrap()
+}
+
+fn shim(folder: &Path) -> u32 {
+    u32::try_from(state(folder)["shim"]["pid"].as_u64().unwrap()).unwrap()
+}
+
+fn groups(folder: &Path) -> Vec<String> {
+    let state = state(folder);
+    state["groups"].as_object().unwrap().values().map(|path| path.as_str().unwrap().to_owned()).collect()
 }
 
 fn kill(pid: u32) {
@@ -176,6 +183,7 @@ pub(crate) fn killed_shim() {
         let bench = Bench::start().await;
         bench.run("orders-web-1", "exec sleep 1000", |_| {});
         let first = bench.core.wait_instance("orders-web-1", "ready", is_ready).await;
+        let groups = groups(bench.folder.path());
         kill(shim(bench.folder.path()));
         wait_dead(first.pid.unwrap()).await;
         bench.core.wait_line("ended with its shim, which was killed").await;
@@ -185,6 +193,8 @@ pub(crate) fn killed_shim() {
             .await;
         assert_eq!(next.restarts, 1);
         bench.end().await;
+        let left: Vec<&String> = groups.iter().filter(|path| Path::new(path).try_exists().unwrap()).collect();
+        assert!(left.is_empty(), "control groups are left: {left:?}");
     });
 }
 

@@ -1,7 +1,7 @@
 //! The agent with real processes, against a core of a few lines. This program is also the shim and the
 //! agents that are killed, so it has no test harness: it runs its tests itself.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "this program is a test")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "this program is a test")]
 
 mod adoption;
 mod confined;
