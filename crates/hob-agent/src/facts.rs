@@ -12,7 +12,7 @@ use crate::confine::Plan;
 use crate::confine::cgroup::Hierarchies;
 use crate::process::make_private;
 use crate::shim::PROBE;
-use crate::shim::spec::{Launch, SPEC_FILE, write_json};
+use crate::shim::spec::{Launch, SPEC_FILE, write_json_for_now};
 use crate::{Config, Error};
 
 /// The trial may take this long.
@@ -57,7 +57,7 @@ async fn confinement(config: &Config) -> Result<Confinement, Error> {
         plan,
     };
     let place = folder.join(SPEC_FILE);
-    write_json(&place, &launch).map_err(Error::file("write", &place))?;
+    write_json_for_now(&place, &launch).map_err(Error::file("write", &place))?;
     let tried = tokio::time::timeout(PROBE_MAX, try_out(config, &folder)).await;
     // It is empty but for what was written above.
     let _ = std::fs::remove_dir_all(&folder);

@@ -17,7 +17,7 @@ use tokio::process::Command;
 use crate::confine::Plan;
 use crate::health::Terms;
 use crate::instance::Shared;
-use crate::shim::spec::{Launch, SPEC_FILE, ShimSpec, write_json};
+use crate::shim::spec::{Launch, SPEC_FILE, ShimSpec, write_json, write_json_for_now};
 use crate::{Config, Error, users};
 
 /// What an instance gets of the agent's own environment.
@@ -139,7 +139,10 @@ pub(crate) fn prepare(
     make_private(&folder)?;
     let shim = ShimSpec { intended: spec.clone(), launch, port, restarts };
     let place = folder.join(SPEC_FILE);
-    write_json(&place, &shim).map_err(Error::file("write", &place))?;
+    // That of one which runs once must be there even after a loss of power, so that it is not run again.
+    let written =
+        if spec.once_ms.is_some() { write_json(&place, &shim) } else { write_json_for_now(&place, &shim) };
+    written.map_err(Error::file("write", &place))?;
     Ok((folder, shim))
 }
 

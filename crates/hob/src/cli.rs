@@ -131,7 +131,7 @@ pub(crate) enum Verb {
     /// Run the core (`hob up` starts it)
     #[command(hide = true)]
     Core(Core),
-    /// Run an agent that joins a platform as a node
+    /// Run an agent: this machine joins a platform as a node, the first time with a join token as --token
     Agent(Agent),
     /// Own an instance (the agent starts it)
     #[command(hide = true)]
@@ -146,9 +146,6 @@ pub(crate) struct Agent {
     /// The platform's API
     #[arg(long, value_name = "URL")]
     pub(crate) join: Option<String>,
-    /// The join token; not needed once it has joined
-    #[arg(long = "join-token", visible_alias = "token", env = "HOB_JOIN_TOKEN", hide_env_values = true)]
-    pub(crate) join_token: Option<String>,
     /// The node's name; the host's when left out
     #[arg(long)]
     pub(crate) name: Option<Name>,

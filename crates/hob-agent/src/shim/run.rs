@@ -21,7 +21,7 @@ use super::agent::Agent;
 use super::notify::{Notified, NotifySocket};
 use super::spec::{
     Ended, FromShim, Line, ProcessId, SOCKET_FILE, SPEC_FILE, SPOOL_FILE, STATE_FILE, ShimSpec, Status,
-    ToShim, read_json, write_json,
+    ToShim, read_json, write_json, write_json_for_now,
 };
 use super::spool::Spool;
 use super::start::{self, Started};
@@ -52,12 +52,12 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
     spec.launch.env.insert("NOTIFY_SOCKET".to_owned(), notify.name.clone());
     let spool = File::options().read(true).write(true).create(true).truncate(true).open(SPOOL_FILE)?;
     let mut shim = Shim::new(digest, Spool::new(Some(spool)), statsd)?;
-    write_json(Path::new(STATE_FILE), &shim.status)?;
+    write_json_for_now(Path::new(STATE_FILE), &shim.status)?;
     match start::start(&spec.launch) {
         Ok(started) => shim.began(started)?,
         Err(why) => shim.status.ended = Some(Ended::NotStarted(why)),
     }
-    write_json(Path::new(STATE_FILE), &shim.status)?;
+    write_json_for_now(Path::new(STATE_FILE), &shim.status)?;
     // An agent that is gone by now is followed by another, which looks for the socket itself.
     let _ = io::stdout().write_all(LISTENING.as_bytes());
     shim.serve(&listener, &notify)

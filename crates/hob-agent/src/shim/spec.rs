@@ -153,10 +153,21 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
 
 /// Writes a file of JSON for its owner alone, whole or not at all, and on disk when this returns.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    write(path, value, true)
+}
+
+/// The same for what is of no use once the machine has lost its power, as all that only speaks of running processes.
+pub(crate) fn write_json_for_now<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    write(path, value, false)
+}
+
+fn write<T: Serialize>(path: &Path, value: &T, is_durable: bool) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     file.write_all(&serde_json::to_vec(value)?)?;
-    file.sync_all()?;
+    if is_durable {
+        file.sync_all()?;
+    }
     fs::rename(&part, path)
 }
 

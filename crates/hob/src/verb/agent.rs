@@ -21,7 +21,7 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<ExitCode, Failure
     };
     let join = Join {
         core_url: url,
-        token: arguments.join_token.or_else(|| global.token.clone()).map(Secret::new),
+        token: global.token.clone().map(Secret::new),
         name,
         data_dir: settings.data,
         clock: Clock::system(),

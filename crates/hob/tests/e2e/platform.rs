@@ -162,7 +162,9 @@ impl Platform {
 
     /// Stops it as Ctrl-C does, and checks that it stops cleanly and leaves no process behind.
     pub(crate) fn stop(&mut self) {
-        let groups = self.descendants();
+        let mut groups = self.descendants();
+        // Those that were adopted are no descendants.
+        groups.extend(self.shims());
         signal(self.child.id(), "INT");
         let deadline = Instant::now() + Duration::from_secs(40);
         while self.child.try_wait().unwrap().is_none() {
@@ -172,6 +174,29 @@ impl Platform {
         let left: Vec<u32> =
             groups.into_iter().filter(|pid| Path::new(&format!("/proc/{pid}")).is_dir()).collect();
         assert!(left.is_empty(), "processes are left: {left:?}");
+    }
+
+    /// Ends Hob itself by a signal that leaves instances running, and waits until it is gone.
+    pub(crate) fn leave(&mut self, name: &str) {
+        let children = [self.children("core"), self.children("router")].concat();
+        signal(self.child.id(), name);
+        self.child.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while children.iter().any(|pid| Path::new(&format!("/proc/{pid}")).is_dir()) {
+            assert!(Instant::now() < deadline, "core and router outlive hob up:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The shims of the node, by what they wrote down.
+    fn shims(&self) -> Vec<u32> {
+        let runs = std::fs::read_dir(self.data.join("node/instances")).into_iter().flatten().flatten();
+        let pid = |run: std::fs::DirEntry| {
+            let state = std::fs::read(run.path().join("state.json")).ok()?;
+            let state: Value = serde_json::from_slice(&state).ok()?;
+            u32::try_from(state["shim"]["pid"].as_u64()?).ok()
+        };
+        runs.filter_map(pid).collect()
     }
 
     /// Starts it again on the same data directory and ports.
@@ -210,12 +235,8 @@ impl Drop for Platform {
             let _ = self.child.wait();
         }
         // Instances outlive Hob when it is killed; their programs end with their shims.
-        for run in std::fs::read_dir(self.data.join("node/instances")).into_iter().flatten().flatten() {
-            let state = std::fs::read(run.path().join("state.json")).unwrap_or_default();
-            let state: Value = serde_json::from_slice(&state).unwrap_or_default();
-            if let Some(pid) = state["shim"]["pid"].as_u64() {
-                let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
-            }
+        for pid in self.shims() {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
         }
     }
 }

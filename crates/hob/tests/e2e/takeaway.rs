@@ -25,6 +25,7 @@ async fn a_takeaway_runs() {
     nothing_is_lost_in_deploys(&platform).await;
     nothing_is_lost_when_an_instance_is_shot(&platform).await;
     nothing_acknowledged_is_lost_by_a_kill(&platform).await;
+    instances_outlive_hob(&mut platform);
     let before = status(&platform).await;
     platform.stop();
     platform.start_again();
@@ -197,6 +198,23 @@ async fn nothing_is_lost_when_an_instance_is_shot(platform: &Platform) {
     );
 }
 
+/// Instances and their process ids.
+fn processes(platform: &Platform) -> Vec<(String, u64)> {
+    let all = platform.hob_json(&["instances"]);
+    let pid = |i: &Value| Some((i["id"].as_str()?.to_owned(), i["pid"].as_u64()?));
+    all.as_array().unwrap().iter().filter_map(pid).collect()
+}
+
+fn instances_outlive_hob(platform: &mut Platform) {
+    for name in ["KILL", "TERM"] {
+        let running = processes(platform);
+        platform.leave(name);
+        platform.start_again();
+        let now = processes(platform);
+        assert!(running.iter().all(|one| now.contains(one)), "{name}: {running:?} became {now:?}");
+    }
+}
+
 async fn nothing_acknowledged_is_lost_by_a_kill(platform: &Platform) {
     let notice = r#"{"type":"update","href":"http://takeaway.test/restaurants/kill"}"#;
     let mut acknowledged = Vec::new();
@@ -216,12 +234,7 @@ async fn nothing_acknowledged_is_lost_by_a_kill(platform: &Platform) {
             .collect()
     };
     let known = ids(&issues);
-    let processes = || -> Vec<(String, u64)> {
-        let all = platform.hob_json(&["instances"]);
-        let pid = |i: &Value| Some((i["id"].as_str()?.to_owned(), i["pid"].as_u64()?));
-        all.as_array().unwrap().iter().filter_map(pid).collect()
-    };
-    let running = processes();
+    let running = processes(platform);
     for pid in platform.children("core") {
         signal(pid, "KILL");
     }
@@ -230,7 +243,7 @@ async fn nothing_acknowledged_is_lost_by_a_kill(platform: &Platform) {
         items.len() == 6 && items.iter().all(|service| service["state"] == "ready")
     };
     platform.until("everything is back after kill -9", "/v1/services", Duration::from_secs(90), ready).await;
-    let now = processes();
+    let now = processes(platform);
     assert!(running.len() >= 6 && running.iter().all(|one| now.contains(one)), "{running:?} became {now:?}");
     let path = "/v1/events?topic=restaurants&subject=http://takeaway.test/restaurants/kill&limit=1000";
     let all = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == acknowledged.len());
