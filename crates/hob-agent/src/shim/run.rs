@@ -156,6 +156,8 @@ impl Shim {
                 // Nobody can ask for it any more: it ends with its program.
                 if std::fs::metadata(SPEC_FILE).is_err() {
                     self.kill_all();
+                    self.kill_orphans();
+                    self.program.iter().for_each(|program| program.groups.remove());
                     return Ok(());
                 }
             }

@@ -204,11 +204,13 @@ pub(crate) fn folder_gone() {
         bench.run("orders-web-1", "exec sleep 1000", |_| {});
         let ready = bench.core.wait_instance("orders-web-1", "ready", is_ready).await;
         let (_, folder) = bench.end_as(Shutdown::Leave).await;
-        let shim = shim(folder.path());
+        let (shim, groups) = (shim(folder.path()), groups(folder.path()));
         assert!(is_alive(ready.pid.unwrap()) && is_alive(shim));
         drop(folder);
         wait_dead(ready.pid.unwrap()).await;
         wait_dead(shim).await;
+        let left: Vec<&String> = groups.iter().filter(|path| Path::new(path).try_exists().unwrap()).collect();
+        assert!(left.is_empty(), "control groups are left: {left:?}");
     });
 }
 

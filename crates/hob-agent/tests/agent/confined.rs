@@ -22,6 +22,7 @@ try etc 'cat /etc/passwd'
 try null 'echo x > /dev/null'
 try processes 'kill -0 '$OUTSIDE
 try stdout 'echo x > /dev/stdout'
+try python 'python3 -c 1'
 echo "user=$(id -u). pid=$$. host=$(uname -n). privileges=$(grep NoNewPrivs /proc/self/status | tr -d '\t')."
 exec sleep 1000"#;
 
@@ -30,6 +31,7 @@ pub(crate) fn levels() {
         let bench = Bench::start().await;
         let most = bench.core.wait_report("with facts", |r| !r.facts.host.is_empty()).await.facts.confinement;
         println!("here instances are confined up to {most:?}");
+        let mut pythons = None;
         for (wanted, expected) in [
             (Isolation::L0, "data=yes tmpdir=yes package=yes secrets=yes etc=yes null=yes stdout=yes"),
             (
@@ -62,6 +64,9 @@ pub(crate) fn levels() {
                 let line = format!("{id} {part}.");
                 assert!(lines.iter().any(|seen| seen.ends_with(&line)), "{wanted:?} {part}: {lines:?}");
             }
+            // What PATH finds runs at every level as it does without one, wherever it is.
+            let python = lines.iter().find_map(|line| line.split_once(&format!("{id} python="))).unwrap().1;
+            assert_eq!(python, pythons.get_or_insert_with(|| python.to_owned()), "{wanted:?}");
             assert_eq!(line.contains("NoNewPrivs:1"), wanted >= Isolation::L1, "{line}");
             assert_eq!(line.contains(&format!("host={id}")), wanted >= Isolation::L2, "{line}");
             assert_eq!(line.contains("user=1"), wanted >= Isolation::L3, "{line}");

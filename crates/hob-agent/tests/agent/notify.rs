@@ -49,6 +49,14 @@ pub(crate) fn systemd_notify() {
         let stops = |r: &InstanceReport| r.state == InstanceState::Draining;
         let stopping = bench.core.wait_instance("orders-web-1", "stopping", stops).await;
         assert_eq!((stopping.pid, stopping.reason.as_deref()), (ready.pid, Some("it says that it stops")));
+
+        // Also from a namespace and a user of its own, as far as this node has them.
+        bench.run("orders-web-2", "systemd-notify --ready --status=confined; exec sleep 1000", |instance| {
+            instance.startup = notifies(60_000);
+            instance.sandbox.isolation = None;
+        });
+        let confined = bench.core.wait_instance("orders-web-2", "ready", is_ready).await;
+        assert_eq!(confined.status.as_deref(), Some("confined"));
         bench.end().await;
     });
 }
