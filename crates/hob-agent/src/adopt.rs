@@ -51,8 +51,7 @@ async fn adopt_one(shared: &Arc<Shared>, folder: &Path, shots_max: usize) -> Res
     let is_once = spec.intended.once_ms.is_some();
     let (shots, orders) = mpsc::channel(shots_max);
     let stop = CancellationToken::new();
-    let instance =
-        Instance::new(spec.intended.clone(), Arc::clone(shared), stop.clone(), orders, spec.restarts);
+    let instance = Instance::new(spec.intended.clone(), Arc::clone(shared), stop.clone(), orders);
     let attached = match attach(folder).await {
         Ok(attached) => attached,
         Err(error) => {

@@ -14,6 +14,11 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// Goes on after a wait of another agent's.
+    pub(crate) fn after(last: Option<Duration>) -> Self {
+        Self { last }
+    }
+
     /// The wait after a process that was ready for `ready_for`.
     pub(crate) fn next(&mut self, ready_for: Duration) -> Duration {
         let wait = match self.last {
@@ -35,6 +40,7 @@ mod tests {
         let mut seconds = |ready: u64| backoff.next(Duration::from_secs(ready)).as_secs();
         assert_eq!([0; 8].map(&mut seconds), [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(seconds(60), 1);
+        assert_eq!(Backoff::after(Some(Duration::from_secs(8))).next(Duration::ZERO).as_secs(), 16);
         assert_eq!(seconds(59), 2);
     }
 }

@@ -17,7 +17,7 @@ use crate::board::Board;
 use crate::health::{Health, Terms};
 use crate::output::{Output, Written};
 use crate::packages::Packages;
-use crate::process::{self, Ports};
+use crate::process::{self, Crashes, Ports};
 use crate::queue::Queue;
 use crate::running::{Left, Running};
 use crate::shim::spec::{Ended, Status};
@@ -50,7 +50,7 @@ pub(crate) struct Instance {
     /// Process ids to kill.
     pub(crate) shots: mpsc::Receiver<u32>,
     pub(crate) output: Output,
-    restarts: u32,
+    crashes: Crashes,
 }
 
 /// How a run ended.
@@ -87,16 +87,16 @@ impl Instance {
         shared: Arc<Shared>,
         stop: CancellationToken,
         shots: mpsc::Receiver<u32>,
-        restarts: u32,
     ) -> Self {
+        let crashes = Crashes::read(&shared.config, &spec.id);
         let spec = Arc::new(spec);
         let output = Output::new(Arc::clone(&spec), shared.config.clock.clone(), Arc::clone(&shared.records));
-        Self { spec, shared, stop, shots, output, restarts }
+        Self { spec, shared, stop, shots, output, crashes }
     }
 
     /// Lives until it is told to stop and has ended, or the agent leaves it.
     pub(crate) async fn live(mut self, mut adopted: Option<Adopted>) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::after(self.crashes.wait_ms.map(Duration::from_millis));
         while !self.stop.is_cancelled() {
             let ran = match adopted.take() {
                 Some(Adopted::Running(running)) => running.attend(&mut self).await,
@@ -116,14 +116,16 @@ impl Instance {
                 break;
             }
             let wait = backoff.next(end.ready_for);
+            self.crashes.restarts += 1;
+            self.crashes.wait_ms = u64::try_from(wait.as_millis()).ok();
+            self.crashes.note(&self.shared.config, &self.spec.id);
             self.failed(&end, wait);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => break,
                 () = self.shared.leave.cancelled() => return,
             }
-            self.restarts += 1;
-            let restarts = self.restarts;
+            let restarts = self.crashes.restarts;
             self.shared.board.update(&self.spec.id, |report| report.restarts = restarts);
         }
         if self.shared.leave.is_cancelled() && !self.stop.is_cancelled() {
@@ -131,6 +133,7 @@ impl Instance {
         }
         // What is left is removed when the next agent begins.
         let _ = std::fs::remove_dir_all(process::temporary(&self.shared.config, &self.spec.id));
+        Crashes::forget(&self.shared.config, &self.spec.id);
         self.shared.board.end(&self.spec.id);
     }
 
@@ -170,9 +173,9 @@ impl Instance {
             () = shared.leave.cancelled() => return Ok(Left::Agent),
         };
         let port = if self.spec.listens { Some(shared.ports.take()?) } else { None };
-        let prepared = process::prepare(&shared, &self.spec, &folder, port, self.restarts);
+        let prepared = process::prepare(&shared, &self.spec, &folder, port);
         let started = match prepared {
-            Ok((folder, _)) => self.start(folder, port).await,
+            Ok(folder) => self.start(folder, port).await,
             Err(error) => Err(error),
         };
         let running = match started {
@@ -245,7 +248,7 @@ impl Instance {
 
     fn show_began(&self, status: &Status, address: Option<&str>) {
         self.shared.board.set_groups(&self.spec.id, status.groups.clone());
-        let restarts = self.restarts;
+        let restarts = self.crashes.restarts;
         let pid = status.program.filter(|_| status.ended.is_none()).map(|program| program.pid);
         self.shared.board.update(&self.spec.id, |report| {
             (report.pid, report.restarts) = (pid, restarts);

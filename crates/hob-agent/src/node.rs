@@ -217,7 +217,7 @@ impl Node {
         let (shots, orders) = mpsc::channel(SHOTS_MAX);
         let stop = CancellationToken::new();
         self.shared.board.begin(&spec.id);
-        let instance = Instance::new(spec.clone(), Arc::clone(&self.shared), stop.clone(), orders, 0);
+        let instance = Instance::new(spec.clone(), Arc::clone(&self.shared), stop.clone(), orders);
         self.begin(spec, instance, None, stop, shots);
     }
 

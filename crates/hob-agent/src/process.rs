@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use hob_core::{Digest, Id};
 use hob_wire::{IntendedInstance, Isolation};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::confine::Plan;
 use crate::health::Terms;
 use crate::instance::Shared;
-use crate::shim::spec::{Launch, SPEC_FILE, ShimSpec, write_json, write_json_for_now};
+use crate::shim::spec::{Launch, SPEC_FILE, ShimSpec, read_json, write_json, write_json_for_now};
 use crate::{Config, Error, users};
 
 /// What an instance gets of the agent's own environment.
@@ -73,6 +74,36 @@ pub(crate) fn temporary(config: &Config, id: &str) -> PathBuf {
     temporary_root(config).join(file_name(id))
 }
 
+/// How often an instance was started again and how long the last wait was, for the next agent.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Crashes {
+    pub(crate) restarts: u32,
+    pub(crate) wait_ms: Option<u64>,
+}
+
+impl Crashes {
+    fn place(config: &Config, id: &str) -> PathBuf {
+        config.work_dir.join("crashes").join(format!("{}.json", file_name(id)))
+    }
+
+    pub(crate) fn read(config: &Config, id: &str) -> Self {
+        read_json(&Self::place(config, id)).unwrap_or_default()
+    }
+
+    /// What cannot be written is counted from the start by the next agent.
+    pub(crate) fn note(self, config: &Config, id: &str) {
+        let place = Self::place(config, id);
+        if place.parent().is_some_and(|folder| make_private(folder).is_ok()) {
+            let _ = write_json_for_now(&place, &self);
+        }
+    }
+
+    pub(crate) fn forget(config: &Config, id: &str) {
+        // Most instances never crashed.
+        let _ = fs::remove_file(Self::place(config, id));
+    }
+}
+
 /// Removes what is left of an instance's runs.
 pub(crate) fn remove_runs(config: &Config, id: &str) {
     let prefix = format!("{}.", file_name(id));
@@ -108,8 +139,7 @@ pub(crate) fn prepare(
     spec: &IntendedInstance,
     package: &Path,
     port: Option<u16>,
-    restarts: u32,
-) -> Result<(PathBuf, ShimSpec), Error> {
+) -> Result<PathBuf, Error> {
     let config = &shared.config;
     let (temporary, data) = (temporary(config, &spec.id), data(config, spec));
     for folder in [&temporary, &data] {
@@ -137,13 +167,13 @@ pub(crate) fn prepare(
     let launch = Launch { package: package.to_owned(), argv, env, temporary, data, plan };
     let folder = runs_root(config).join(run);
     make_private(&folder)?;
-    let shim = ShimSpec { intended: spec.clone(), launch, port, restarts };
+    let shim = ShimSpec { intended: spec.clone(), launch, port };
     let place = folder.join(SPEC_FILE);
     // That of one which runs once must be there even after a loss of power, so that it is not run again.
     let written =
         if spec.once_ms.is_some() { write_json(&place, &shim) } else { write_json_for_now(&place, &shim) };
     written.map_err(Error::file("write", &place))?;
-    Ok((folder, shim))
+    Ok(folder)
 }
 
 /// As far as the node can, unless the descriptor says how far.

@@ -47,8 +47,6 @@ pub(crate) struct ShimSpec {
     pub(crate) launch: Launch,
     /// The port that it should listen on.
     pub(crate) port: Option<u16>,
-    /// How often it was started before.
-    pub(crate) restarts: u32,
 }
 
 impl ShimSpec {

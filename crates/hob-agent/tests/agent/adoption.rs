@@ -158,6 +158,22 @@ pub(crate) fn left() {
     });
 }
 
+pub(crate) fn crash_loop() {
+    block_on(async {
+        let bench = Bench::start().await;
+        bench.run("orders-web-1", "exit 3", |_| {});
+        bench.core.wait_instance("orders-web-1", "started again", |r| r.restarts == 2).await;
+        let (core, folder) = bench.end_as(Shutdown::Leave).await;
+        let bench = Bench::at(core, folder);
+        bench.core.wait_line("it is started again in 4s").await;
+        let counts = |r: &InstanceReport| r.state == InstanceState::Failed && r.restarts >= 2;
+        bench.core.wait_instance("orders-web-1", "counted on", counts).await;
+        let first = bench.core.lines().iter().filter(|line| line.contains("again in 1s")).count();
+        assert_eq!(first, 1, "the next agent does not begin anew");
+        bench.end().await;
+    });
+}
+
 /// What the shim of the only instance wrote down.
 fn state(folder: &Path) -> serde_json::Value {
     let run = std::fs::read_dir(folder.join("node/instances")).unwrap().next().unwrap().unwrap().path();

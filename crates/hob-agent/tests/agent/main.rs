@@ -32,6 +32,7 @@ const TESTS: &[Test] = &[
     ("an_agent_that_leaves_touches_nothing_and_doubles_no_line", adoption::left),
     ("a_shim_that_is_killed_takes_its_program_along", adoption::killed_shim),
     ("shims_without_their_folder_end", adoption::folder_gone),
+    ("a_crash_loop_is_counted_on_by_the_next_agent", adoption::crash_loop),
     ("what_runs_once_runs_once", adoption::once),
     ("systemd_notify_is_understood", notify::systemd_notify),
     ("a_start_that_takes_too_long_says_all_that_is_known", notify::deadline),
