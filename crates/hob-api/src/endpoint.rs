@@ -99,6 +99,16 @@ impl Endpoint {
         Self::new(Method::POST, path, who, summary, handler)
     }
 
+    /// `PATCH`.
+    pub(crate) fn patch(
+        path: &'static str,
+        who: Who,
+        summary: &'static str,
+        handler: MethodRouter<Api>,
+    ) -> Self {
+        Self::new(Method::PATCH, path, who, summary, handler)
+    }
+
     /// `DELETE`.
     pub(crate) fn delete(
         path: &'static str,

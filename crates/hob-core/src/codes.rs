@@ -116,6 +116,12 @@ codes! {
     INDEX = 81, 503, "The index cannot be used";
     /// As many idempotency keys as are kept have been used within their window.
     IDEMPOTENCY_KEYS = 82, 429, "Too many idempotency keys";
+    /// The rollout has ended, or has come too far for this.
+    ROLLOUT_STATE = 95, 409, "The rollout's state does not allow this";
+    /// The environment to promote from does not run the package.
+    NOT_PROMOTED = 96, 409, "The package does not run where it is promoted from";
+    /// A release's name is not one, or is taken.
+    RELEASE_NAME = 97, 422, "The release's name is wrong";
 }
 
 #[cfg(test)]

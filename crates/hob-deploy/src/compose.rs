@@ -1,9 +1,12 @@
 //! Derives from what was decided what each node should run and how requests are routed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hob_core::{Name, Scope, Timestamp};
-use hob_wire::{InstanceState, IntendedInstance, Platform, Pool, Process, Route, Target};
+use hob_core::{Digest, Name, Scope, Timestamp};
+use hob_wire::{
+    InstanceState, IntendedInstance, Platform, Pool, Process, Route, Share, SlowStart, StepTerms, Target,
+    When,
+};
 
 use crate::model::{Member, ReleaseRow, Set, State, WEB};
 use crate::nodes::Nodes;
@@ -70,7 +73,7 @@ fn instance(
         run: process.run.clone(),
         listens: process.listens,
         env,
-        once_ms: None,
+        once_ms: process.timeout_ms.filter(|_| process.when == When::PreRelease),
         startup: release.descriptor.health.startup.clone(),
         readiness: readiness.cloned(),
         liveness: release.descriptor.health.liveness.clone(),
@@ -79,6 +82,22 @@ fn instance(
         resources: process.resources,
         sandbox: release.descriptor.sandbox.clone(),
     }
+}
+
+/// The packages that every node keeps: of the newest releases, of those that people named, and of all that run or are
+/// on their way.
+pub(crate) fn packages(rows: &Rows) -> Vec<Digest> {
+    let mut packages = BTreeSet::new();
+    for (home, releases) in &rows.releases {
+        let state = rows.states.get(home);
+        let used = state.and_then(|state| state.routed).and_then(|routed| releases.get(&routed));
+        let keep =
+            used.or_else(|| releases.values().next_back()).map_or(0, |row| row.descriptor.release.keep);
+        let newest = releases.keys().rev().take(keep as usize);
+        let kept = state.into_iter().flat_map(|state| state.names.keys().chain(state.sets.keys()));
+        packages.extend(newest.chain(kept).filter_map(|number| Some(releases.get(number)?.package)));
+    }
+    packages.into_iter().collect()
 }
 
 /// The routes of every release in use, and for each the ready instances.
@@ -112,13 +131,14 @@ pub(crate) fn routing(rows: &Rows, nodes: &Nodes, now: Timestamp) -> (Vec<Route>
             }
         }
         let targets = targets(state, nodes, now);
+        let shares = shares(state);
         pools.insert(
             pool,
             Pool {
                 service: home.service.clone(),
                 scope: home.scope.clone(),
                 targets,
-                shares: Vec::new(),
+                shares,
                 drain: release.descriptor.drain,
                 idle_hold_ms: None,
             },
@@ -138,14 +158,44 @@ fn targets(state: &State, nodes: &Nodes, now: Timestamp) -> Vec<Target> {
         _ => routed,
     };
     let Some((release, set)) = chosen else { return Vec::new() };
+    let sharing = sharing(state);
+    let mut targets = targets_of(release, set, sharing.is_some(), nodes, now);
+    if let Some((to, set, _)) = sharing {
+        targets.extend(targets_of(to, set, false, nodes, now));
+    }
+    targets
+}
+
+/// The ready web instances of one release; those that others are compared with only while they are.
+fn targets_of(release: u64, set: &Set, compared: bool, nodes: &Nodes, now: Timestamp) -> Vec<Target> {
+    let for_ms = set.plan.terms.slow_start_ms;
     let target = |member: &Member| -> Option<Target> {
         let report = nodes.instance(member.node.as_ref()?, &member.id, now)?;
         let address = report.address.clone().filter(|_| report.state == InstanceState::Ready)?;
-        Some(Target { instance: member.id.clone(), address, release, slow_start: None })
+        let slow_start = member.ready_since.filter(|_| for_ms > 0).map(|since| SlowStart { since, for_ms });
+        Some(Target { instance: member.id.clone(), address, release, slow_start })
     };
-    let stays =
-        |member: &&Member| member.process.as_str() == WEB && member.leaving.is_none() && !member.stopped;
+    let stays = |member: &&Member| {
+        let is_used = !member.control || compared;
+        member.process.as_str() == WEB && is_used && member.leaving.is_none() && !member.stopped
+    };
     set.members.iter().filter(stays).filter_map(target).collect()
+}
+
+/// The release that takes a share of the requests, while one does.
+fn sharing(state: &State) -> Option<(u64, &Set, &StepTerms)> {
+    let active = state.active.as_ref()?;
+    let set = state.sets.get(&active.to)?;
+    Some((active.to, set, active.present_share(&set.plan)?))
+}
+
+/// A step's headers and its weight stand each for itself: either brings a request to the new release.
+fn shares(state: &State) -> Vec<Share> {
+    let Some((release, _, step)) = sharing(state) else { return Vec::new() };
+    let by_headers = Share { release, headers: step.headers.clone(), ..Share::default() };
+    let by_weight = Share { release, weight: step.weight, ..Share::default() };
+    let both = [(by_headers, !step.headers.is_empty()), (by_weight, step.weight.is_some())];
+    both.into_iter().filter(|(_, is_said)| *is_said).map(|(share, _)| share).collect()
 }
 
 fn web() -> Name {

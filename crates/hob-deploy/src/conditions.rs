@@ -84,6 +84,11 @@ pub(crate) fn rollout_failed(home: &ServiceScope, active: bool, reason: String) 
     }
 }
 
+/// That the newest rollout of a service has stood still for longer than it may, or goes on.
+pub(crate) fn rollout_stalled(home: &ServiceScope, active: bool, reason: String) -> Condition {
+    Condition { condition: "rollout_stalled".to_owned(), ..rollout_failed(home, active, reason) }
+}
+
 fn crash_loop(instance: &str, home: &ServiceScope, active: bool, reason: Option<String>) -> Condition {
     let calm = if active { "it ends again and again" } else { "it runs" };
     Condition {

@@ -78,6 +78,42 @@ pub enum Error {
         /// The release.
         number: u64,
     },
+    /// The rollout has ended, or has come too far.
+    #[error("tell rollout {id} to {wanted}: it is {state}; {hint}")]
+    TooLate {
+        /// The rollout.
+        id: String,
+        /// What was asked for.
+        wanted: &'static str,
+        /// Where it stands.
+        state: String,
+        /// The way out.
+        hint: String,
+    },
+    /// The environment that a package is promoted from does not run it.
+    #[error(
+        "promote package {package} of {service} from {from}: it does not run there; deploy it there first"
+    )]
+    NotPromoted {
+        /// The package.
+        package: Digest,
+        /// The service.
+        service: Name,
+        /// The environment and tenant asked for.
+        from: Scope,
+    },
+    /// A release's name is not one, or another release has it.
+    #[error("name release {number} of {service} {name:?}: {why}")]
+    ReleaseName {
+        /// The service.
+        service: Name,
+        /// The release.
+        number: u64,
+        /// The name.
+        name: String,
+        /// What is wrong, and the way out.
+        why: String,
+    },
     /// The archive is not a package that Hob takes.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -125,6 +161,9 @@ impl Error {
             | Self::NothingDeclared => code::NOT_FOUND,
             Self::ForeignPackage { .. } | Self::Package(_) => code::PACKAGE,
             Self::NoRollback { .. } => code::NO_ROLLBACK,
+            Self::TooLate { .. } => code::ROLLOUT_STATE,
+            Self::NotPromoted { .. } => code::NOT_PROMOTED,
+            Self::ReleaseName { .. } => code::RELEASE_NAME,
             Self::Blob(BlobError::Full { .. }) => code::DISK_FULL,
             Self::Blob(_) | Self::Kv(_) | Self::Row { .. } | Self::KeyFile { .. } => code::INTERNAL,
             Self::Unavailable => code::UNAVAILABLE,

@@ -9,7 +9,7 @@ use hob_core::{Digest, Name, Scope};
 use hob_store::{Blobs, Kv};
 use hob_wire::{
     Change, Declarations, Instance, Intended, Manifest, NodeReport, NodeSummary, Release, Rollout,
-    RolloutState, RouterReport, RoutingSnapshot, ServiceSummary,
+    RolloutState, RouterReport, RoutingSnapshot, ServiceSummary, Wanted,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -95,19 +95,39 @@ impl Deploy {
     }
 
     /// Makes a release of a package, with its configuration and `overrides`, and begins to roll it out. A rollout of
-    /// the same service and scope that is under way is superseded.
+    /// the same service and scope that is under way is superseded. With `promoted_from`, only when that environment
+    /// has run this very package.
     pub async fn deploy(
         &self,
         service: &Name,
         scope: &Scope,
         package: &Digest,
         overrides: BTreeMap<String, String>,
+        promoted_from: Option<Name>,
     ) -> Result<Rollout, Error> {
         let manifest = self.manifest(package).await?;
         let home = ServiceScope { service: service.clone(), scope: scope.clone() };
         let package = *package;
-        self.ask(|reply| Command::Deploy { home, package, manifest: Box::new(manifest), overrides, reply })
-            .await
+        let manifest = Box::new(manifest);
+        self.ask(|reply| Command::Deploy { home, package, manifest, overrides, promoted_from, reply }).await
+    }
+
+    /// Has a rollout under way hold, go on or go back.
+    pub async fn order(&self, rollout: &str, wanted: Wanted) -> Result<Rollout, Error> {
+        let rollout = rollout.to_owned();
+        self.ask(|reply| Command::Order { rollout, wanted, reply }).await
+    }
+
+    /// Gives a release a name, or takes it away. A named release's package stays on every node.
+    pub async fn name_release(
+        &self,
+        service: &Name,
+        scope: &Scope,
+        number: u64,
+        name: Option<String>,
+    ) -> Result<(), Error> {
+        let home = ServiceScope { service: service.clone(), scope: scope.clone() };
+        self.ask(|reply| Command::NameRelease { home, number, name, reply }).await
     }
 
     /// Begins to go back: to release `to`, else to the release before the present one that worked, else (while a
@@ -190,17 +210,16 @@ impl Deploy {
         self.tell(Command::NodeReport { node: node.clone(), report }).await
     }
 
-    /// The routes and their instances, now and from now on.
+    /// The routes and their instances, now and from now on. Generation 0 says nothing: after a start routers go on by
+    /// what they have until the nodes have reported.
     pub fn routing(&self) -> watch::Receiver<Arc<RoutingSnapshot>> {
         self.doors.routing.subscribe()
     }
 
     /// Takes in what a router did and acknowledges.
     pub async fn router_report(&self, router: &Name, report: &RouterReport) -> Result<(), Error> {
-        let in_flight = report.instances.iter().filter(|traffic| traffic.in_flight > 0);
-        let in_flight = in_flight.map(|traffic| (traffic.instance.clone(), traffic.in_flight)).collect();
-        self.tell(Command::RouterReport { router: router.clone(), generation: report.generation, in_flight })
-            .await
+        let report = Box::new(report.clone());
+        self.tell(Command::RouterReport { router: router.clone(), report }).await
     }
 
     /// Names of the routers that reported within their lease.

@@ -7,6 +7,7 @@
 //! Nothing here starts a process or opens a connection. Start at [`Deploy::open`].
 
 mod announce;
+mod changes;
 mod compose;
 mod conditions;
 mod declare;
@@ -21,6 +22,7 @@ mod rows;
 mod service;
 mod step;
 mod tokens;
+mod traffic;
 mod view;
 mod world;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hob_core::limits::REPORT_LEASE;
-use hob_core::{Name, Timestamp};
+use hob_core::{Digest, Name, Timestamp};
 use hob_wire::{InstanceReport, InstanceState, Intended, IntendedInstance, NodeReport, NodeSummary, Shot};
 
 /// Nodes that were silent for this many leases are forgotten when nothing is meant to run on them.
@@ -46,15 +46,19 @@ impl Nodes {
         node.report = Some((now, report));
     }
 
-    /// Makes a new revision for each node whose instances differ from the present ones.
-    pub(crate) fn intend(&mut self, mut instances: BTreeMap<Name, Vec<IntendedInstance>>) {
+    /// Makes a new revision for each node whose instances, or the packages that all keep, differ from the present ones.
+    pub(crate) fn intend(
+        &mut self,
+        mut instances: BTreeMap<Name, Vec<IntendedInstance>>,
+        packages: &[Digest],
+    ) {
         let first = self.first;
         for name in instances.keys() {
             self.known.entry(name.clone()).or_insert_with(|| Node::new(first));
         }
         for (name, node) in &mut self.known {
             let wanted = instances.remove(name).unwrap_or_default();
-            if wanted == node.intended.instances {
+            if wanted == node.intended.instances && packages == node.intended.packages {
                 continue;
             }
             let revision = node.intended.revision + 1;
@@ -65,7 +69,8 @@ impl Nodes {
                 node.excluded_since.remove(&instance.id);
             }
             let shoot = node.intended.shoot.clone();
-            node.intended = Arc::new(Intended { revision, instances: wanted, shoot, packages: Vec::new() });
+            node.intended =
+                Arc::new(Intended { revision, instances: wanted, shoot, packages: packages.to_vec() });
         }
     }
 
@@ -113,6 +118,19 @@ impl Nodes {
     /// Nodes whose agents reported within their lease.
     pub(crate) fn live(&self, now: Timestamp) -> BTreeSet<Name> {
         self.known.keys().filter(|name| self.live_report(name, now).is_some()).cloned().collect()
+    }
+
+    /// Live nodes that have not got a package, each with what keeps it. Agents that do not say what they have are not
+    /// waited for.
+    pub(crate) fn lacking(&self, package: &Digest, now: Timestamp) -> BTreeMap<Name, Option<String>> {
+        let mut lacking = BTreeMap::new();
+        for name in self.known.keys() {
+            let Some(report) = self.live_report(name, now) else { continue };
+            if !report.facts.version.is_empty() && !report.packages.contains(package) {
+                lacking.insert(name.clone(), report.unfetched.get(package).cloned());
+            }
+        }
+        lacking
     }
 
     /// Nodes as others see them.

@@ -5,18 +5,18 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hob_core::{Digest, Id, Name, Timestamp};
+use hob_core::{Digest, Name, Timestamp};
 use hob_store::{Blobs, Kv};
 use hob_wire::{
-    Declarations, EventChange, Instance, Intended, Manifest, NodeReport, Rollout, RolloutState,
-    RoutingSnapshot,
+    Declarations, EventChange, Instance, Intended, Manifest, NodeReport, Rollout, RolloutState, RouterReport,
+    RoutingSnapshot, Wanted,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::conditions::{self, Conditions};
-use crate::model::{Begin, Input, Plan};
+use crate::model::Input;
 use crate::rows::{self, DeclarationsRow};
-use crate::step::{self, Action};
+use crate::step::Action;
 use crate::tokens::Tokens;
 use crate::view::View;
 use crate::world::World;
@@ -45,7 +45,19 @@ pub(crate) enum Command {
         package: Digest,
         manifest: Box<Manifest>,
         overrides: BTreeMap<String, String>,
+        promoted_from: Option<Name>,
         reply: Reply<Rollout>,
+    },
+    Order {
+        rollout: String,
+        wanted: Wanted,
+        reply: Reply<Rollout>,
+    },
+    NameRelease {
+        home: ServiceScope,
+        number: u64,
+        name: Option<String>,
+        reply: Reply<()>,
     },
     Rollback {
         home: ServiceScope,
@@ -62,8 +74,7 @@ pub(crate) enum Command {
     },
     RouterReport {
         router: Name,
-        generation: u64,
-        in_flight: BTreeMap<String, u64>,
+        report: Box<RouterReport>,
     },
 }
 
@@ -131,7 +142,7 @@ impl Service {
             tokens,
             view: watch::Sender::new(Arc::new(View::default())),
             count: watch::Sender::new(0),
-            routing: watch::Sender::new(world.routers.snapshot()),
+            routing: watch::Sender::new(Arc::default()),
             intended: Mutex::new(BTreeMap::new()),
             first_revision: first,
         });
@@ -185,8 +196,18 @@ impl Service {
                 self.publish(self.now());
                 let _ = reply.send(answer);
             }
-            Command::Deploy { home, package, manifest, overrides, reply } => {
-                let answer = self.deploy(home, package, *manifest, overrides).await;
+            Command::Deploy { home, package, manifest, overrides, promoted_from, reply } => {
+                let answer = self.deploy(home, package, *manifest, overrides, promoted_from).await;
+                self.publish(self.now());
+                let _ = reply.send(answer);
+            }
+            Command::Order { rollout, wanted, reply } => {
+                let answer = self.order(&rollout, wanted).await;
+                self.publish(self.now());
+                let _ = reply.send(answer);
+            }
+            Command::NameRelease { home, number, name, reply } => {
+                let answer = self.name_release(home, number, name).await;
                 self.publish(self.now());
                 let _ = reply.send(answer);
             }
@@ -203,9 +224,12 @@ impl Service {
                 let now = self.now();
                 self.world.nodes.report(&node, report, now);
             }
-            Command::RouterReport { router, generation, in_flight } => {
+            Command::RouterReport { router, report } => {
                 let now = self.now();
-                self.world.routers.report(router, generation, in_flight, now);
+                self.world.traffic.report(&report);
+                let in_flight = report.instances.iter().filter(|traffic| traffic.in_flight > 0);
+                let in_flight = in_flight.map(|traffic| (traffic.instance.clone(), traffic.in_flight));
+                self.world.routers.report(router, report.generation, in_flight.collect(), now);
             }
         }
     }
@@ -228,35 +252,6 @@ impl Service {
         self.world.redeclare();
         self.derive(self.now());
         Ok(Applied { revision, changes })
-    }
-
-    async fn rollback(&mut self, home: ServiceScope, to: Option<u64>) -> Result<Rollout, Error> {
-        let ServiceScope { service, scope } = home.clone();
-        let state = self.world.rows.states.get(&home).cloned().unwrap_or_default();
-        let Some(number) = to.or_else(|| step::rollback_target(&state)) else {
-            return Err(Error::NoRollback { service, scope });
-        };
-        let releases = self.world.rows.releases.get(&home);
-        let Some(release) = releases.and_then(|releases| releases.get(&number)) else {
-            return Err(Error::UnknownRelease { service, scope, number });
-        };
-        if state.routed == Some(number) && state.active.is_none() {
-            return Err(Error::InUse { service, scope, number });
-        }
-        let plan = Plan::of(&release.descriptor);
-        let rollout = Begin { id: self.rollout_id(), home: home.clone(), to: number };
-        self.begin(&home, Input::Rollback { rollout, plan }).await
-    }
-
-    fn rollout_id(&self) -> String {
-        Id::generate(self.now())
-    }
-
-    /// Takes the step with which a rollout begins.
-    async fn begin(&mut self, home: &ServiceScope, input: Input<'_>) -> Result<Rollout, Error> {
-        self.step(home, input).await?;
-        let newest = self.world.rows.states.get(home).and_then(|state| state.rollouts.last());
-        Ok(newest.expect("a rollout just began").clone())
     }
 
     /// Takes steps until nothing changes any more: first those of a service, then what follows for nodes and routers.
@@ -298,8 +293,10 @@ impl Service {
         self.derive(now);
         for action in actions {
             let condition = match action {
-                Action::TellFailed(why) => conditions::rollout_failed(home, true, why),
-                Action::TellComplete => conditions::rollout_failed(home, false, "it is complete".to_owned()),
+                Action::Failed(why) => conditions::rollout_failed(home, true, why),
+                Action::Complete => conditions::rollout_failed(home, false, "it is complete".to_owned()),
+                Action::Stalled(Some(why)) => conditions::rollout_stalled(home, true, why),
+                Action::Stalled(None) => conditions::rollout_stalled(home, false, "it goes on".to_owned()),
             };
             self.announce.condition(condition);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hob_core::{Name, Scope, Timestamp};
 use hob_wire::{
     Declarations, Instance, InstanceState, NodeSummary, Release, ReleaseState, Rollout, Service,
-    ServiceState, ServiceSummary,
+    ServiceState, ServiceSummary, When,
 };
 
 use crate::model::{Member, ReleaseRow, State};
@@ -66,7 +66,8 @@ impl View {
 
     pub(crate) fn releases(&self, service: &Name, scope: &Scope) -> Vec<Release> {
         let home = home(service, scope);
-        let marks = self.states.get(&home).map(|state| &state.marks);
+        let state = self.states.get(&home);
+        let marks = state.map(|state| &state.marks);
         let rows = self.releases.get(&home).into_iter().flat_map(|releases| releases.values().rev());
         let release = |row: &Arc<ReleaseRow>| Release {
             number: row.number,
@@ -78,8 +79,8 @@ impl View {
             git: row.git.clone(),
             created: row.created,
             state: marks.and_then(|marks| marks.get(&row.number)).copied().unwrap_or(ReleaseState::Pending),
-            name: None,
-            promoted_from: None,
+            name: state.and_then(|state| state.names.get(&row.number)).cloned(),
+            promoted_from: row.promoted_from.clone(),
         };
         rows.map(release).collect()
     }
@@ -119,7 +120,7 @@ impl View {
         let row = shown.and_then(|number| self.releases.get(&home)?.get(&number));
         let declared = self.declarations.as_ref().and_then(|(_, all)| all.services.get(name));
         let descriptor: &Service = declared.or(row.map(|row| &row.descriptor))?;
-        let wanted = row.map_or(0, |row| row.descriptor.processes.values().map(|p| p.replicas).sum());
+        let wanted = row.map_or(0, |row| wanted(&row.descriptor));
         let is_ready = |instance: &&Instance| {
             instance.service == *name
                 && instance.environment == scope.environment
@@ -151,6 +152,12 @@ impl View {
             rollout: state.and_then(|state| state.rollouts.last()).map(|rollout| rollout.id.clone()),
         })
     }
+}
+
+/// How many instances of a descriptor's processes stay.
+fn wanted(descriptor: &Service) -> u32 {
+    let stays = descriptor.processes.values().filter(|process| process.when == When::Always);
+    stays.map(|process| process.replicas).sum()
 }
 
 fn home(service: &Name, scope: &Scope) -> ServiceScope {

@@ -1,15 +1,17 @@
 //! What was decided and what is seen, together: everything that a step needs, and all that follows from one. No I/O.
 
-use hob_core::Timestamp;
 use hob_core::limits::REPORT_LEASE;
+use hob_core::{Digest, Name, Scope, Timestamp};
+use hob_wire::RolloutState;
 use std::sync::Arc;
 
-use crate::model::{Fact, Facts, Input, Member, Set, State};
+use crate::model::{Fact, Facts, Input, Member, Set, Stage, State};
 use crate::nodes::Nodes;
 use crate::routers::Routers;
 use crate::rows::Rows;
 use crate::step::{self, Action};
 use crate::tokens::Tokens;
+use crate::traffic::Traffic;
 use crate::{Config, ServiceScope, Timings, compose};
 
 /// The state of the loop.
@@ -17,7 +19,10 @@ pub(crate) struct World {
     pub(crate) rows: Rows,
     pub(crate) nodes: Nodes,
     pub(crate) routers: Routers,
+    pub(crate) traffic: Traffic,
     started: Timestamp,
+    /// Whether routes were given out since the start.
+    is_open: bool,
     /// Whether states or declarations changed since what nodes should run was last derived.
     is_stale: bool,
 }
@@ -29,7 +34,9 @@ impl World {
             *state = Arc::new(step::resume(State::clone(state), timings, now));
         }
         let (nodes, routers) = (Nodes::new(first), Routers::new(first, now));
-        Self { rows, nodes, routers, started: now, is_stale: true }
+        let mut traffic = Traffic::default();
+        rows.states.iter().for_each(|(home, state)| traffic.follow(home, state));
+        Self { rows, nodes, routers, traffic, started: now, is_open: false, is_stale: true }
     }
 
     /// The next state of a service in a scope and what to do about it; none when nothing changes.
@@ -47,6 +54,7 @@ impl World {
 
     /// Takes over a state that was stored.
     pub(crate) fn accept(&mut self, home: &ServiceScope, state: State) {
+        self.traffic.follow(home, &state);
         self.rows.states.insert(home.clone(), Arc::new(state));
         self.is_stale = true;
     }
@@ -60,17 +68,32 @@ impl World {
     /// after every change, before facts are looked at: they are true of what was given out.
     pub(crate) fn derive(&mut self, config: &Config, tokens: &Tokens, now: Timestamp) -> bool {
         if std::mem::take(&mut self.is_stale) {
-            self.nodes.intend(compose::intended(&self.rows, config, tokens));
+            let packages = compose::packages(&self.rows);
+            self.nodes.intend(compose::intended(&self.rows, config, tokens), &packages);
         }
+        if !self.is_open && !self.knows_instances(now) {
+            return false;
+        }
+        let opens = !std::mem::replace(&mut self.is_open, true);
         let (routes, pools) = compose::routing(&self.rows, &self.nodes, now);
-        self.routers.publish(routes, pools)
+        self.routers.publish(routes, pools) || opens
+    }
+
+    /// Whether every node on which something should run has reported, or had its time to. Until then routers go on by
+    /// what the Hob before told them: a restart takes no instance out of the routes.
+    fn knows_instances(&self, now: Timestamp) -> bool {
+        let live = self.nodes.live(now);
+        let sets = self.rows.states.values().flat_map(|state| state.sets.values());
+        let mut members = sets.flat_map(|set| &set.members).filter(|member| !member.stopped);
+        let is_late = now.since(self.started) >= REPORT_LEASE;
+        is_late || members.all(|member| member.node.as_ref().is_none_or(|node| live.contains(node)))
     }
 
     /// What nodes and routers report of one service in one scope.
     pub(crate) fn facts(&self, home: &ServiceScope, now: Timestamp) -> Facts {
         let settled = now.since(self.started) >= REPORT_LEASE;
         let nodes = self.nodes.live(now);
-        let acknowledged = self.routers.has_acknowledged(&compose::pool_name(home), now);
+        let acknowledged = self.is_open && self.routers.has_acknowledged(&compose::pool_name(home), now);
         let mut facts = Facts { settled, acknowledged, ..Facts::default() };
         let sets = self.rows.states.get(home).map(|state| &state.sets);
         for set in sets.into_iter().flat_map(|sets| sets.values()) {
@@ -80,7 +103,39 @@ impl World {
             }
         }
         facts.nodes = nodes;
+        self.look_at_rollout(home, &mut facts, now);
         facts
+    }
+
+    /// What only the rollout under way wants to know.
+    fn look_at_rollout(&self, home: &ServiceScope, facts: &mut Facts, now: Timestamp) {
+        let state = self.rows.states.get(home);
+        let active = state.and_then(|state| state.active.as_ref());
+        let set = active.and_then(|active| state?.sets.get(&active.to));
+        let (Some(active), Some(plan)) = (active, set.map(|set| &set.plan)) else { return };
+        match (active.stage, plan.terms.package) {
+            (Stage::Queued, Some(package)) if plan.terms.release.steps.iter().any(|s| s.tenant.is_some()) => {
+                let platform = self.rows.declarations.as_ref().map(|row| &row.declarations.platform);
+                let tenants = platform.map(|platform| platform.tenants.as_slice()).unwrap_or_default();
+                let since = |tenant: &Name| (tenant.clone(), self.runs_since(home, tenant, package));
+                facts.tenants = tenants.iter().map(since).collect();
+            }
+            (Stage::Fetch, Some(package)) => facts.lacking = self.nodes.lacking(&package, now),
+            (Stage::Step | Stage::Bake, _) => facts.traffic = self.traffic.of(home),
+            _ => {}
+        }
+    }
+
+    /// Since when another tenant's instances of the service have been of a package, when they are and no rollout goes on.
+    fn runs_since(&self, home: &ServiceScope, tenant: &Name, package: Digest) -> Option<Timestamp> {
+        let scope = Scope { environment: home.scope.environment.clone(), tenant: tenant.clone() };
+        let other = ServiceScope { service: home.service.clone(), scope };
+        let state = self.rows.states.get(&other).filter(|state| state.active.is_none())?;
+        let routed = state.routed?;
+        let release = self.rows.releases.get(&other)?.get(&routed)?;
+        let mut rollouts = state.rollouts.iter().rev().filter(|rollout| rollout.to == routed);
+        let ended = rollouts.find(|rollout| rollout.state == RolloutState::Complete)?.ended;
+        ended.filter(|_| release.package == package)
     }
 
     /// Whether the platform declares the service and the scope; also while nothing is declared at all.
@@ -95,7 +150,7 @@ impl World {
         let clear = self.routers.is_clear(&member.id, now);
         let Some(node) = &member.node else { return Fact { clear, gone: true, ..Fact::default() } };
         let report = self.nodes.instance(node, &member.id, now);
-        let may_be_forgotten = is_lost && !set.plan.is_exclusive(&member.process);
+        let may_be_forgotten = is_lost && !set.plan.is_single(&member.process);
         Fact {
             state: report.map(|report| report.state),
             restarts: report.map_or(0, |report| report.restarts),

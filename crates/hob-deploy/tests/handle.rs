@@ -11,7 +11,7 @@ use hob_deploy::{Config, Deploy, Error, Silent, Timings, pack};
 use hob_store::{Store, StoreOptions};
 use hob_wire::{
     Declarations, InstanceReport, InstanceState, InstanceTraffic, Intended, NodeReport, Platform,
-    ReleaseState, Rollout, RolloutState, RouterReport, RoutingSnapshot, Service, ServiceState,
+    ReleaseState, Rollout, RolloutState, RouterReport, RoutingSnapshot, Service, ServiceState, Wanted,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -179,10 +179,10 @@ async fn from_package_to_route_and_back_across_a_restart() {
     let core = Core::start(data.path()).await;
     let (orders, scope) = (name("orders"), scope());
     let none = BTreeMap::new();
-    let unknown = core.deploy.deploy(&orders, &scope, &Digest::of(b"none"), none.clone()).await;
+    let unknown = core.deploy.deploy(&orders, &scope, &Digest::of(b"none"), none.clone(), None).await;
     assert!(matches!(unknown, Err(Error::UnknownPackage(_))), "{unknown:?}");
     let first = core.package(source.path(), "one").await;
-    let undeclared = core.deploy.deploy(&orders, &scope, &first, none.clone()).await;
+    let undeclared = core.deploy.deploy(&orders, &scope, &first, none.clone(), None).await;
     assert!(matches!(undeclared, Err(Error::NothingDeclared)), "{undeclared:?}");
 
     let applied = core.deploy.apply(declarations(ORDERS), None).await.unwrap();
@@ -192,7 +192,7 @@ async fn from_package_to_route_and_back_across_a_restart() {
     assert!(matches!(stale, Err(Error::DeclarationsChanged { current: 1, .. })), "{stale:?}");
     assert_eq!(core.deploy.services(&scope)[0].state, ServiceState::Undeployed);
 
-    let rollout = core.deploy.deploy(&orders, &scope, &first, none.clone()).await.unwrap();
+    let rollout = core.deploy.deploy(&orders, &scope, &first, none.clone(), None).await.unwrap();
     let ended = core.wait(&rollout).await;
     assert_eq!((ended.state, ended.to, ended.from), (RolloutState::Complete, 1, None));
     let summary = core.deploy.services(&scope).remove(0);
@@ -202,7 +202,7 @@ async fn from_package_to_route_and_back_across_a_restart() {
 
     check_environment(&core, "GBP").await;
     let broken = BTreeMap::from([("BROKEN".to_owned(), "yes".to_owned())]);
-    let rollout = core.deploy.deploy(&orders, &scope, &first, broken).await.unwrap();
+    let rollout = core.deploy.deploy(&orders, &scope, &first, broken, None).await.unwrap();
     let ended = core.wait(&rollout).await;
     assert_eq!(ended.state, RolloutState::Failed);
     assert!(ended.reason.as_deref().unwrap().contains("ended with status 3"), "{ended:?}");
@@ -210,16 +210,22 @@ async fn from_package_to_route_and_back_across_a_restart() {
 
     let second = core.package(source.path(), "two").await;
     let euros = BTreeMap::from([("CURRENCY".to_owned(), "EUR".to_owned())]);
-    let rollout = core.deploy.deploy(&orders, &scope, &second, euros).await.unwrap();
+    let rollout = core.deploy.deploy(&orders, &scope, &second, euros, None).await.unwrap();
     assert_eq!(core.wait(&rollout).await.state, RolloutState::Complete);
     assert_eq!(routed_releases(&core.deploy.routing().borrow()), [3, 3]);
+    check_orders(&core, &rollout, [first, second]).await;
     let revision = core.instances.borrow().revision;
     let generation = core.deploy.routing().borrow().generation;
     core.end().await;
 
     let core = Core::start(data.path()).await;
     assert!(core.instances.borrow().revision > revision, "revisions rise across restarts");
-    assert!(core.deploy.routing().borrow().generation > generation);
+    let mut routing = core.deploy.routing();
+    assert_eq!(routing.borrow().generation, 0, "routers keep what they have until the node has reported");
+    let next = routing.wait_for(|snapshot| snapshot.generation > 0);
+    let next = tokio::time::timeout(DEADLINE, next).await.unwrap().unwrap().clone();
+    assert!(next.generation > generation);
+    assert_eq!(routed_releases(&next), [3, 3], "a restart takes no instance out of the routes");
     let states: Vec<(u64, ReleaseState)> =
         core.deploy.releases(&orders, &scope).iter().map(|release| (release.number, release.state)).collect();
     assert_eq!(states, [(3, ReleaseState::Routed), (2, ReleaseState::Failed), (1, ReleaseState::Standby)]);
@@ -230,6 +236,33 @@ async fn from_package_to_route_and_back_across_a_restart() {
     let again = core.deploy.rollback(&orders, &scope, Some(1)).await;
     assert!(matches!(again, Err(Error::InUse { .. })), "{again:?}");
     core.end().await;
+}
+
+/// What ended takes no orders; names are one release's; what never ran elsewhere is not promoted; nodes keep packages.
+async fn check_orders(core: &Core, ended: &Rollout, packages: [Digest; 2]) {
+    let (deploy, orders, scope) = (&core.deploy, name("orders"), scope());
+    let late = deploy.order(&ended.id, Wanted::Hold).await;
+    assert!(matches!(late, Err(Error::TooLate { .. })), "{late:?}");
+    let unknown = deploy.order("nothing", Wanted::Abort).await;
+    assert!(matches!(unknown, Err(Error::UnknownRollout(_))), "{unknown:?}");
+
+    let golden = || Some("golden".to_owned());
+    deploy.name_release(&orders, &scope, 1, golden()).await.unwrap();
+    assert_eq!(deploy.releases(&orders, &scope)[2].name, golden());
+    let taken = deploy.name_release(&orders, &scope, 3, golden()).await;
+    assert!(matches!(taken, Err(Error::ReleaseName { .. })), "{taken:?}");
+    let wrong = deploy.name_release(&orders, &scope, 3, Some("a b".to_owned())).await;
+    assert!(matches!(wrong, Err(Error::ReleaseName { .. })), "{wrong:?}");
+    let missing = deploy.name_release(&orders, &scope, 9, None).await;
+    assert!(matches!(missing, Err(Error::UnknownRelease { .. })), "{missing:?}");
+
+    let never = deploy.deploy(&orders, &scope, &packages[1], BTreeMap::new(), Some(name("production"))).await;
+    assert!(matches!(never, Err(Error::NotPromoted { .. })), "{never:?}");
+    let kept = core.instances.borrow().packages.clone();
+    assert!(packages.iter().all(|package| kept.contains(package)), "{kept:?}");
+    let newest = deploy.rollouts(&orders, &scope).remove(0);
+    let changed: Vec<&str> = newest.changes.iter().map(|change| change.what.as_str()).collect();
+    assert_eq!(changed, ["package", "variable CURRENCY"]);
 }
 
 /// Instances of the release in use get their environment, and their token stands for them.
@@ -256,7 +289,7 @@ async fn a_rollout_in_the_middle_goes_on_after_a_restart_and_a_shot_is_ordered_o
     let (orders, scope) = (name("orders"), scope());
     core.deploy.apply(declarations(ORDERS), None).await.unwrap();
     let package = core.package(source.path(), "one").await;
-    let rollout = core.deploy.deploy(&orders, &scope, &package, BTreeMap::new()).await.unwrap();
+    let rollout = core.deploy.deploy(&orders, &scope, &package, BTreeMap::new(), None).await.unwrap();
     core.end().await;
 
     let core = Core::start(data.path()).await;

@@ -143,6 +143,9 @@ pub struct NewRollout {
     /// Configuration that takes the place of the descriptor's, by variable.
     #[serde(default)]
     pub overrides: std::collections::BTreeMap<String, String>,
+    /// The environment that ran this very package before, for the same tenant: a promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_from: Option<hob_core::Name>,
 }
 
 /// Where to go back to: `POST /v1/services/{service}/rollback`.

@@ -66,7 +66,8 @@ pub use problem::{ErrorItem, Problem};
 pub use proxy_status::{PROXY_STATUS, is_gateways_own, proxy_status};
 pub use record::{Level, Record, RecordBatch, RecordIn, RecordSource};
 pub use release::{
-    Evidence as GateEvidence, Release, ReleaseState, Rollout, RolloutState, RolloutStep, Verdict,
+    Evidence as GateEvidence, Release, ReleaseName, ReleaseState, Rollout, RolloutPatch, RolloutState,
+    RolloutStep, Verdict, Wanted,
 };
 pub use routing::{
     Ejection, InstanceTraffic, Limited, Pool, Route, RouterReport, RoutingSnapshot, Share, Shield,

@@ -4,6 +4,8 @@ use hob_core::{Digest, Name, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Change;
+
 /// Where a release stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -132,6 +134,39 @@ pub struct Rollout {
     /// What the gates saw last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Evidence>,
+    /// How the target differs from the release that took the requests before: its package, variables by name,
+    /// processes, terms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// What somebody wants of a rollout under way: `PATCH /v1/rollouts/{id}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutPatch {
+    /// What it shall do.
+    pub wanted: Wanted,
+}
+
+/// What a rollout shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// Come no further than it is; a gate that fails still sends it back.
+    Hold,
+    /// Go on, also where the gates saw too little.
+    Resume,
+    /// Go back to the release before.
+    Abort,
+}
+
+/// The name of a release: `PUT /v1/services/{service}/releases/{number}/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseName {
+    /// The name; none takes it away. A named release stays on every node.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// What a gate says.

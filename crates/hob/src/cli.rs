@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use hob_core::Name;
 
 /// Hob ships, runs, connects, watches and mends the services of companies that take orders online.
@@ -19,6 +19,8 @@ const EXAMPLES: &str = "Examples:
   hob up                              start the platform whose hob.yml is here
   hob deploy orders                   build, ship and route a new release
   hob rollback orders                 go back, at once
+  hob deploy orders --env production --from qa
+                                      promote what qa runs
   hob logs orders --level warn -f     follow what a service says
   hob issues                          what needs a human now
   hob explain HOB-0050                what an error means, and what to do
@@ -77,8 +79,10 @@ pub(crate) enum Verb {
     Deploy(Deploy),
     /// Go back to the release before, or to a named one
     Rollback(Rollback),
-    /// Releases of a service, newest first
-    Releases(OfService),
+    /// The newest rollout of a service and what its gates saw; hold it, send it on, or have it go back
+    Rollout(RolloutOf),
+    /// Releases of a service, newest first; name one, and it stays on every node
+    Releases(Releases),
     /// Services and how they are
     Services,
     /// Instances and how they are
@@ -204,6 +208,9 @@ pub(crate) struct Deploy {
     /// Configuration that takes the place of the descriptor's: KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub(crate) set: Vec<(String, String)>,
+    /// Build nothing: promote the very package that this environment runs
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) from: Option<Name>,
 }
 
 #[derive(Args)]
@@ -216,9 +223,34 @@ pub(crate) struct Rollback {
 }
 
 #[derive(Args)]
-pub(crate) struct OfService {
+pub(crate) struct RolloutOf {
     /// The service
     pub(crate) service: Name,
+    /// What it shall do
+    pub(crate) order: Option<RolloutOrder>,
+}
+
+/// What a rollout shall do.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum RolloutOrder {
+    /// Come no further than it is
+    Hold,
+    /// Go on, also where the gates saw too little
+    Resume,
+    /// Go back to the release before
+    Abort,
+}
+
+#[derive(Args)]
+pub(crate) struct Releases {
+    /// The service
+    pub(crate) service: Name,
+    /// Name a release, so that it stays on every node
+    #[arg(long, value_name = "NUMBER=NAME", value_parser = parse_release_name)]
+    pub(crate) name: Option<(u64, String)>,
+    /// Take a release's name away
+    #[arg(long, value_name = "NUMBER", conflicts_with = "name")]
+    pub(crate) unname: Option<u64>,
 }
 
 #[derive(Args)]
@@ -423,6 +455,12 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (key, value) =
         text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("write it as KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn parse_release_name(text: &str) -> Result<(u64, String), String> {
+    let (number, name) = parse_pair(text)?;
+    let number = number.parse().map_err(|_| format!("`{number}` is no release's number"))?;
+    Ok((number, name))
 }
 
 fn parse_override(text: &str) -> Result<(Name, String, String), String> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use hob_core::Name;
+use hob_core::{Name, Scope};
 use hob_watch::Watch;
 use hob_wire::{Declarations, FileText, Flaw, Platform, Service};
 
@@ -109,6 +109,15 @@ impl Project {
         })?;
         let file = folder.join(SERVICE_FILE);
         read_service(&file, &file.display().to_string())?.map_err(|flaws| Failure::flaws(&flaws))
+    }
+}
+
+impl Project {
+    /// A service's descriptor as it is in a scope.
+    pub(crate) fn in_scope(&self, name: &Name, scope: &Scope) -> Result<Service, Failure> {
+        let folder = self.service(name)?;
+        let told = folder.folder.join(SERVICE_FILE).display().to_string();
+        Service::read_in(&told, &folder.text, scope).map_err(|flaws| Failure::flaws(&flaws))
     }
 }
 

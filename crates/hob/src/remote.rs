@@ -44,6 +44,11 @@ impl Remote {
         Self { environment, tenant, ..self.clone() }
     }
 
+    /// The tenant that the arguments name.
+    pub(crate) fn tenant(&self) -> Option<&Name> {
+        self.tenant.as_ref()
+    }
+
     /// A path with query parameters and the scope's.
     pub(crate) fn path(&self, path: &str, query: &[(&str, Option<String>)]) -> String {
         let scope = [

@@ -39,7 +39,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn routing(State(api): State<Api>) -> Response {
-    snapshots::<Arc<RoutingSnapshot>>(api.deploy.routing())
+    let routing = api.deploy.routing();
+    let is_known = routing.borrow().generation > 0;
+    stream::<Arc<RoutingSnapshot>>(routing, is_known)
 }
 
 /// The deploy loop hears of the report first: a drain waits for it. The series follow from it.
@@ -56,7 +58,15 @@ async fn report(
 /// A stream of whole snapshots, a JSON line each: the present one at once, then each newer one; in between an empty
 /// line every two seconds. A reader that is slow misses snapshots in between, never the last.
 pub(crate) fn snapshots<T: Serialize + Clone + Send + Sync + 'static>(watch: watch::Receiver<T>) -> Response {
-    let lines = futures_util::stream::unfold((watch, true), |(mut watch, first)| async move {
+    stream(watch, true)
+}
+
+/// The same, without the present one when it is not known yet.
+fn stream<T: Serialize + Clone + Send + Sync + 'static>(
+    watch: watch::Receiver<T>,
+    is_known: bool,
+) -> Response {
+    let lines = futures_util::stream::unfold((watch, is_known), |(mut watch, first)| async move {
         if !first {
             match tokio::time::timeout(HEARTBEAT, watch.changed()).await {
                 Ok(Ok(())) => {}

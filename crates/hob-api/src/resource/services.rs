@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post, put};
 use hob_core::{Name, Scope, code, parse_duration};
-use hob_wire::{Hal, NewRollback, NewRollout, Page, Release, Rollout, RolloutState, ServiceSummary};
+use hob_wire::{
+    Hal, NewRollback, NewRollout, Page, Release, ReleaseName, Rollout, RolloutPatch, RolloutState,
+    ServiceSummary,
+};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
@@ -63,6 +66,23 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         .scoped()
         .takes::<NewRollback>()
         .answers::<Hal<Rollout>>(201),
+        Endpoint::patch(
+            "/v1/rollouts/{id}",
+            Who::Developer,
+            "Have a rollout hold, go on or go back",
+            patch(order),
+        )
+        .takes::<RolloutPatch>()
+        .answers::<Hal<Rollout>>(200),
+        Endpoint::put(
+            "/v1/services/{service}/releases/{number}/name",
+            Who::Developer,
+            "Give a release a name, which keeps it on every node, or take it away",
+            put(name_release),
+        )
+        .scoped()
+        .takes::<ReleaseName>()
+        .answers::<Hal<Release>>(200),
     ]
 }
 
@@ -83,7 +103,15 @@ fn rollout_resource(rollout: Rollout, scope: &Scope) -> Hal<Rollout> {
     let base = format!("/v1/services/{}", rollout.service);
     let query = query(scope);
     let href = format!("{base}/rollouts/{}{query}", rollout.id);
-    Hal::new(rollout, href).link("service", format!("{base}{query}"))
+    let order = format!("/v1/rollouts/{}", rollout.id);
+    Hal::new(rollout, href).link("service", format!("{base}{query}")).link("order", order)
+}
+
+fn release_resource(release: Release, scope: &Scope) -> Hal<Release> {
+    let package = format!("/v1/packages/{}", release.package);
+    let base = format!("/v1/services/{}/releases", release.service);
+    let name = format!("{base}/{}/name{}", release.number, query(scope));
+    Hal::new(release, format!("{base}{}", query(scope))).link("package", package).link("name", name)
 }
 
 async fn list(
@@ -115,11 +143,7 @@ async fn releases(
 ) -> Result<Response, ApiError> {
     known(&api, &scope, &name)?;
     let releases = api.deploy.releases(&name, &scope).into_iter();
-    let items = releases.map(|release| {
-        let package = format!("/v1/packages/{}", release.package);
-        let href = format!("/v1/services/{name}/releases{}", query(&scope));
-        Hal::new(release, href).link("package", package)
-    });
+    let items = releases.map(|release| release_resource(release, &scope));
     page_of(items.collect(), &params, &uri)
 }
 
@@ -146,7 +170,7 @@ async fn deploy(
     Path(name): Path<Name>,
     Body(new): Body<NewRollout>,
 ) -> Result<Response, ApiError> {
-    let rollout = api.deploy.deploy(&name, &scope, &new.package, new.overrides).await?;
+    let rollout = api.deploy.deploy(&name, &scope, &new.package, new.overrides, new.promoted_from).await?;
     Ok(json(StatusCode::CREATED, &rollout_resource(rollout, &scope)))
 }
 
@@ -158,6 +182,29 @@ async fn rollback(
 ) -> Result<Response, ApiError> {
     let rollout = api.deploy.rollback(&name, &scope, new.to).await?;
     Ok(json(StatusCode::CREATED, &rollout_resource(rollout, &scope)))
+}
+
+/// A rollout's id is unique, so that its scope need not be told.
+async fn order(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Body(new): Body<RolloutPatch>,
+) -> Result<Response, ApiError> {
+    let rollout = api.deploy.order(&id, new.wanted).await?;
+    let scope = Scope { environment: rollout.environment.clone(), tenant: rollout.tenant.clone() };
+    Ok(json(StatusCode::OK, &rollout_resource(rollout, &scope)))
+}
+
+async fn name_release(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    Path((service, number)): Path<(Name, u64)>,
+    Body(new): Body<ReleaseName>,
+) -> Result<Response, ApiError> {
+    api.deploy.name_release(&service, &scope, number, new.name).await?;
+    let release = api.deploy.releases(&service, &scope).into_iter().find(|release| release.number == number);
+    let unknown = hob_deploy::Error::UnknownRelease { service, scope: scope.clone(), number };
+    Ok(json(StatusCode::OK, &release_resource(release.ok_or(unknown)?, &scope)))
 }
 
 #[derive(Deserialize)]

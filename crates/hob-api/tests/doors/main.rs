@@ -27,6 +27,7 @@ fn fill(path: &str) -> String {
         ("{router}", "router"),
         ("{sequence}", "1"),
         ("{code}", "1"),
+        ("{number}", "1"),
     ];
     pairs.iter().fold(path.to_owned(), |path, (parameter, value)| path.replace(parameter, value))
 }

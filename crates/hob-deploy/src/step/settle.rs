@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use hob_core::{Digest, Name, Timestamp};
 use hob_wire::InstanceState;
 
-use crate::Timings;
-use crate::model::{Facts, Member, Plan, Set, State};
+use std::time::Duration;
+
+use crate::model::{Active, Facts, Member, Plan, Set, Stage, State, WEB};
 
 const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -22,48 +23,138 @@ pub(super) fn forget_gone(state: &mut State, facts: &Facts) {
         let is_gone = |member: &Member| facts.instances.get(&member.id).is_some_and(|fact| fact.gone);
         set.members.retain(|member| !(member.stopped && is_gone(member)));
     }
-    let wanted = wanted(state);
-    state.sets.retain(|release, set| !set.members.is_empty() || wanted.contains(release));
+    let mut known = wanted(state);
+    known.extend(state.active.as_ref().map(|active| active.to));
+    state.sets.retain(|release, set| !set.members.is_empty() || known.contains(release));
 }
 
 /// Gives every wanted release its instances, has all others leave, and finds a node for each.
-pub(super) fn settle(state: &mut State, facts: &Facts, timings: &Timings, now: Timestamp) {
+pub(super) fn settle(state: &mut State, facts: &Facts, now: Timestamp) {
     let wanted = wanted(state);
-    let until = now.plus(timings.drain);
+    let active = state.active.clone();
+    let controls = active.as_ref().map_or(0, |active| controls(state, active));
+    let surge = active.as_ref().and_then(|active| surge(state, active));
     for (release, set) in &mut state.sets {
         let is_wanted = wanted.contains(release);
         let is_working = state.workers == Some(*release);
-        for member in &mut set.members {
-            let should_run = if set.plan.is_exclusive(&member.process) { is_working } else { is_wanted };
+        let drained = now.plus(Duration::from_millis(set.plan.terms.drain_ms));
+        let is_compared = controls > 0 && active.as_ref().is_some_and(|active| active.from == Some(*release));
+        let to = active.as_ref().filter(|active| active.to == *release);
+        settle_once(set, to, facts, now);
+        for member in set.members.iter_mut().filter(|member| !set.plan.is_once(&member.process)) {
+            let should_run = match () {
+                () if member.control => is_compared,
+                () if set.plan.is_exclusive(&member.process) => is_working,
+                () => is_wanted,
+            };
             match (should_run, member.leaving) {
                 (true, Some(_)) if !member.stopped => member.leaving = None,
-                (false, None) => member.leaving = Some(until),
+                (false, None) => member.leaving = Some(drained),
                 _ => {}
             }
         }
         if is_wanted {
-            fill(set, false, |_| true);
+            let room = if to.is_some() { room(set, surge, facts) } else { usize::MAX };
+            fill(set, false, room, |_| true);
         }
+        if is_compared {
+            let room = room(set, surge, facts);
+            fill_controls(set, controls, room);
+        }
+        note_ready(set, facts, now);
     }
     start_workers(state);
     place(state, facts);
 }
 
-/// Stops what leaves and has drained.
+/// Fresh instances of the release before that run beside the target's until its last share.
+pub(super) fn controls(state: &State, active: &Active) -> usize {
+    let is_time = matches!(active.stage, Stage::Web | Stage::Step) && !active.rollback;
+    let set = state.sets.get(&active.to).filter(|_| is_time && active.from.is_some());
+    set.map_or(0, |set| set.plan.controls())
+}
+
+/// How many instances may be on their way at once; a rollback starts all.
+fn surge(state: &State, active: &Active) -> Option<u32> {
+    let set = state.sets.get(&active.to).filter(|_| !active.rollback)?;
+    set.plan.terms.release.surge
+}
+
+/// How many more instances of a set may start now.
+fn room(set: &Set, surge: Option<u32>, facts: &Facts) -> usize {
+    let Some(surge) = surge else { return usize::MAX };
+    let starts = |member: &&Member| {
+        !member.stopped
+            && member.leaving.is_none()
+            && !is_ready(member, facts)
+            && !set.plan.is_single(&member.process)
+    };
+    (surge as usize).saturating_sub(set.members.iter().filter(starts).count())
+}
+
+/// A process that runs once comes to be when it is its turn, one after the other, and leaves when it has ended. One
+/// whose rollout was superseded is let end: half a migration is worse than one too many.
+fn settle_once(set: &mut Set, active: Option<&Active>, facts: &Facts, now: Timestamp) {
+    let is_turn = active.is_some_and(|active| active.stage == Stage::PreRelease);
+    let lost = now.plus(set.plan.once_time());
+    let Set { plan, seed, members, done } = set;
+    for member in members.iter_mut().filter(|member| plan.is_once(&member.process)) {
+        let is_wanted = is_turn && !done.contains(&member.process);
+        let until = if has_ended(member, facts) { now } else { lost };
+        if !is_wanted || until == now {
+            member.leaving = Some(member.leaving.map_or(until, |leaving| leaving.min(until)));
+        }
+    }
+    let mut next =
+        plan.processes.iter().filter(|(name, planned)| planned.once_ms.is_some() && !done.contains(*name));
+    if is_turn
+        && let Some((process, _)) = next.next()
+        && members.iter().all(|member| member.process != *process)
+    {
+        let id = fresh_id(seed, process, members);
+        members.push(Member::new(id, process.clone()));
+    }
+}
+
+fn has_ended(member: &Member, facts: &Facts) -> bool {
+    let state = facts.instances.get(&member.id).and_then(|fact| fact.state);
+    matches!(state, Some(InstanceState::Stopped | InstanceState::Failed))
+}
+
+/// Keeps since when an instance is ready, where its share of requests grows with that time.
+fn note_ready(set: &mut Set, facts: &Facts, now: Timestamp) {
+    if set.plan.terms.slow_start_ms == 0 {
+        return;
+    }
+    for member in &mut set.members {
+        let since = member.ready_since.unwrap_or(now);
+        member.ready_since = is_ready(member, facts).then_some(since);
+    }
+}
+
+/// Stops what leaves and has drained, or ended.
 pub(super) fn stop_drained(state: &mut State, facts: &Facts, now: Timestamp) {
-    for member in state.sets.values_mut().flat_map(|set| &mut set.members) {
-        let Some(until) = member.leaving else { continue };
-        let is_clear = facts.instances.get(&member.id).is_some_and(|fact| fact.clear);
-        if is_clear || now >= until {
-            member.stopped = true;
+    for set in state.sets.values_mut() {
+        for member in &mut set.members {
+            let Some(until) = member.leaving else { continue };
+            let fact = facts.instances.get(&member.id);
+            let is_clear = !set.plan.is_once(&member.process) && fact.is_some_and(|fact| fact.clear);
+            if is_clear || now >= until {
+                member.stopped = true;
+            }
         }
     }
 }
 
+/// Releases whose instances should run.
 fn wanted(state: &State) -> Vec<u64> {
     let standby = state.standby.as_ref().map(|standby| standby.release);
     let active = state.active.as_ref();
-    let both = [active.map(|active| active.to), active.and_then(|active| active.from)];
+    let may_run = |active: &&Active| {
+        !matches!(active.stage, Stage::Queued | Stage::Fetch | Stage::PreRelease | Stage::Revert)
+    };
+    let to = active.filter(may_run).map(|active| active.to);
+    let both = [to, active.and_then(|active| active.from)];
     [state.routed, state.workers, standby].into_iter().chain(both).flatten().collect()
 }
 
@@ -76,26 +167,39 @@ fn start_workers(state: &mut State) {
         .map(|member| member.process.clone())
         .collect();
     if let Some(set) = state.sets.get_mut(&release) {
-        fill(set, true, |process| !busy.contains(process));
+        fill(set, true, usize::MAX, |process| !busy.contains(process));
     }
 }
 
-/// Adds the instances that are missing. One that has been told to stop does not count, and an exclusive process waits
-/// until it is gone.
-fn fill(set: &mut Set, exclusive: bool, may_start: impl Fn(&Name) -> bool) {
-    let Set { plan, seed, members } = set;
+/// Adds the instances that are missing, at most as many as there is room for. One that has been told to stop does not
+/// count, and an exclusive process waits until it is gone.
+fn fill(set: &mut Set, exclusive: bool, mut room: usize, may_start: impl Fn(&Name) -> bool) {
+    let Set { plan, seed, members, .. } = set;
     for (process, planned) in &plan.processes {
-        let of_process = |member: &&Member| member.process == *process;
+        let of_process = |member: &&Member| member.process == *process && !member.control;
         let is_ending = members.iter().filter(of_process).any(|member| member.stopped);
-        if planned.exclusive != exclusive || !may_start(process) || (exclusive && is_ending) {
+        let is_other = planned.exclusive != exclusive || planned.once_ms.is_some();
+        if is_other || !may_start(process) || (exclusive && is_ending) {
             continue;
         }
         let running = members.iter().filter(of_process).filter(|member| !member.stopped).count();
-        let missing = (planned.replicas as usize).saturating_sub(running);
+        let missing = (planned.replicas as usize).saturating_sub(running).min(room);
+        room -= missing;
         for _ in 0..missing {
             let id = fresh_id(seed, process, members);
-            members.push(Member { id, process: process.clone(), node: None, leaving: None, stopped: false });
+            members.push(Member::new(id, process.clone()));
         }
+    }
+}
+
+/// Adds the instances with which a newer release is compared.
+fn fill_controls(set: &mut Set, wanted: usize, room: usize) {
+    let Set { plan, seed, members, .. } = set;
+    let Some(web) = plan.processes.keys().find(|name| name.as_str() == WEB) else { return };
+    let running = members.iter().filter(|member| member.control && !member.stopped).count();
+    for _ in 0..wanted.saturating_sub(running).min(room) {
+        let id = fresh_id(seed, web, members);
+        members.push(Member { control: true, ..Member::new(id, web.clone()) });
     }
 }
 
@@ -138,6 +242,6 @@ fn needs_node(member: &Member, plan: &Plan, facts: &Facts) -> bool {
     match &member.node {
         _ if member.stopped => false,
         None => true,
-        Some(node) => facts.settled && !facts.nodes.contains(node) && !plan.is_exclusive(&member.process),
+        Some(node) => facts.settled && !facts.nodes.contains(node) && !plan.is_single(&member.process),
     }
 }

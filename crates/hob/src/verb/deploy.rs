@@ -1,33 +1,42 @@
-//! `hob deploy` and `hob rollback`: begin, follow the states, end with what changed and how to go back.
+//! `hob deploy`, `hob rollback` and `hob rollout`: begin, follow the states, end with what changed and how to go back.
+
+mod follow;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
-use hob_core::{Digest, Name};
+use hob_core::{Digest, Name, Scope};
 use hob_sdk::Request;
-use hob_wire::{Hal, NewRollback, NewRollout, Rollout, RolloutState, Stored};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use hob_wire::{
+    Change, Hal, NewRollback, NewRollout, Rollout, RolloutPatch, ServiceSummary, Status, Stored, Wanted,
+};
+use http::Method;
 
-use crate::cli::{Deploy, Global, Rollback};
+use crate::cli::{Deploy, Global, Rollback, RolloutOf, RolloutOrder};
 use crate::failure::{Exit, Failure};
 use crate::project::{build, find_service, pack};
 use crate::remote::{Remote, read};
 use crate::screen;
 
-/// How long a rollout is followed; its own deadlines are shorter.
-const FOLLOW_MAX: Duration = Duration::from_secs(300);
+pub(crate) use follow::{bar, follow};
 
 pub(crate) async fn deploy(remote: &Remote, global: &Global, arguments: &Deploy) -> Result<(), Failure> {
     let name = &arguments.service;
-    let folder = find_service(name)?;
     let bar = bar(name);
+    let overrides: BTreeMap<String, String> = arguments.set.iter().cloned().collect();
+    if let Some(from) = &arguments.from {
+        let digest = running_in(remote, name, from).await?;
+        let new = NewRollout { package: digest, overrides, promoted_from: Some(from.clone()) };
+        let rollout = follow(remote, begin_new(remote, name, &new).await?, &bar).await?;
+        tell(global, &rollout);
+        return Ok(());
+    }
+    let folder = find_service(name)?;
     bar.set_message("building");
     let packed = tokio::task::spawn_blocking(move || build(&folder).and_then(|()| pack(&folder)));
     let packed = packed.await.map_err(|error| Failure::new(error.to_string()))??;
     bar.set_message("sending the package");
     let digest = send_package(remote, packed.bytes).await?;
-    let overrides: BTreeMap<String, String> = arguments.set.iter().cloned().collect();
     let rollout = begin(remote, name, digest, overrides).await?;
     let rollout = follow(remote, rollout, &bar).await?;
     tell(global, &rollout);
@@ -57,124 +66,62 @@ pub(crate) async fn begin(
     package: Digest,
     overrides: BTreeMap<String, String>,
 ) -> Result<Rollout, Failure> {
+    begin_new(remote, service, &NewRollout { package, overrides, promoted_from: None }).await
+}
+
+async fn begin_new(remote: &Remote, service: &Name, new: &NewRollout) -> Result<Rollout, Failure> {
     let path = remote.path(&format!("/v1/services/{service}/rollouts"), &[]);
-    let rollout: Hal<Rollout> = remote.post(path, &NewRollout { package, overrides }).await?;
+    let rollout: Hal<Rollout> = remote.post(path, new).await?;
     Ok(rollout.body)
 }
 
-/// A bar that shows a rollout's states; nothing where there is no terminal.
-pub(crate) fn bar(service: &Name) -> ProgressBar {
-    let bar = ProgressBar::new(3).with_prefix(service.to_string());
-    bar.set_draw_target(ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{prefix:>14.bold} {bar:18.green/dim} {msg} {elapsed:.dim}");
-    bar.set_style(style.expect("the template is right").progress_chars("━━╌"));
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
-
-/// Follows a rollout to its end.
-pub(crate) async fn follow(
-    remote: &Remote,
-    mut rollout: Rollout,
-    bar: &ProgressBar,
-) -> Result<Rollout, Failure> {
-    let deadline = tokio::time::Instant::now() + FOLLOW_MAX;
-    let mut told = None;
-    loop {
-        let (step, words) = stage(&rollout);
-        bar.set_position(step);
-        if bar.is_hidden() && told != Some(rollout.state) {
-            screen::say(format!("{}: {words}", rollout.service));
-            told = Some(rollout.state);
+/// The package that takes a service's requests in another environment, for the same tenant.
+async fn running_in(remote: &Remote, service: &Name, from: &Name) -> Result<Digest, Failure> {
+    let tenant = match remote.tenant() {
+        Some(tenant) => tenant.clone(),
+        None => {
+            let status: Hal<Status> = remote.get("/v1/status".to_owned()).await?;
+            let first = status.body.scopes.into_iter().next();
+            first.ok_or_else(|| Failure::new("nothing is declared yet; run hob apply"))?.tenant
         }
-        bar.set_message(words);
-        match rollout.state {
-            RolloutState::Complete => {
-                bar.finish_and_clear();
-                return Ok(rollout);
-            }
-            RolloutState::Failed | RolloutState::Superseded => {
-                bar.finish_and_clear();
-                return Err(failed(&rollout));
-            }
-            _ => {}
-        }
-        if tokio::time::Instant::now() > deadline {
-            bar.finish_and_clear();
-            let message =
-                format!("release {} of {} is still {}", rollout.to, rollout.service, words_of(rollout.state));
-            return Err(
-                Failure::with(Exit::TimedOut, message).hint(format!("see hob instances {}", rollout.service))
-            );
-        }
-        let seen = serde_json::to_value(rollout.state).ok().and_then(|v| v.as_str().map(str::to_owned));
-        let path = format!("/v1/services/{}/rollouts/{}", rollout.service, rollout.id);
-        let path = remote.path(&path, &[("state", seen), ("wait", Some("1s".to_owned()))]);
-        let answer: Hal<Rollout> = tokio::select! {
-            answer = remote.get(path) => answer?,
-            _ = crate::core::stopped() => {
-                bar.finish_and_clear();
-                let message = format!("no longer following release {} of {}; its rollout goes on", rollout.to, rollout.service);
-                return Err(Failure::new(message).hint(format!("see hob releases {}", rollout.service)));
-            }
-        };
-        rollout = answer.body;
-    }
-}
-
-fn stage(rollout: &Rollout) -> (u64, String) {
-    let waits = rollout.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    match rollout.state {
-        RolloutState::Queued
-        | RolloutState::Prefetching
-        | RolloutState::PreRelease
-        | RolloutState::Holding
-        | RolloutState::Reverting => (0, format!("{}{waits}", words_of(rollout.state))),
-        RolloutState::Stepping => (1, format!("{} % of the requests{waits}", rollout.weight)),
-        RolloutState::Baking => (2, format!("baking{waits}")),
-        RolloutState::Starting => {
-            (0, format!("starting, {} of {} ready{waits}", rollout.ready, rollout.wanted))
-        }
-        RolloutState::Routing => (1, format!("routing{waits}")),
-        RolloutState::Draining => (2, format!("draining the old instances{waits}")),
-        RolloutState::Complete => (3, "done".to_owned()),
-        RolloutState::Failed | RolloutState::Superseded => (0, words_of(rollout.state).to_owned()),
-    }
-}
-
-fn words_of(state: RolloutState) -> &'static str {
-    match state {
-        RolloutState::Queued => "queued",
-        RolloutState::Prefetching => "prefetching",
-        RolloutState::PreRelease => "pre-release",
-        RolloutState::Starting => "starting",
-        RolloutState::Stepping => "stepping",
-        RolloutState::Holding => "holding",
-        RolloutState::Baking => "baking",
-        RolloutState::Reverting => "reverting",
-        RolloutState::Routing => "routing",
-        RolloutState::Draining => "draining",
-        RolloutState::Complete => "complete",
-        RolloutState::Failed => "failed",
-        RolloutState::Superseded => "superseded",
-    }
-}
-
-fn failed(rollout: &Rollout) -> Failure {
-    let service = &rollout.service;
-    let reason = rollout.reason.clone().unwrap_or_else(|| "no reason was told".to_owned());
-    if rollout.state == RolloutState::Superseded {
-        return Failure::with(
-            Exit::Conflict,
-            format!("release {} of {service} was superseded: {reason}", rollout.to),
-        );
-    }
-    let stays = match rollout.from {
-        Some(from) => format!("release {from} goes on taking the requests; "),
-        None => String::new(),
     };
-    Failure::new(format!("release {} of {service} did not make it: {reason}", rollout.to))
-        .hint(format!("{stays}see hob logs {service} --level warn"))
+    let other = remote.in_scope(&Scope { environment: from.clone(), tenant });
+    let path = other.path(&format!("/v1/services/{service}"), &[]);
+    let summary: Hal<ServiceSummary> = other.get(path).await?;
+    let package = summary.body.package.filter(|_| summary.body.release.is_some());
+    package.ok_or_else(|| {
+        let message = format!("{service} does not run in {from}: there is nothing to promote");
+        Failure::with(Exit::NotFound, message)
+            .hint(format!("deploy it there first: hob deploy {service} --env {from}"))
+    })
+}
+
+/// Shows the newest rollout with what its gates saw, or tells it to hold, go on or go back.
+pub(crate) async fn rollout(remote: &Remote, global: &Global, arguments: &RolloutOf) -> Result<(), Failure> {
+    let name = &arguments.service;
+    let path = remote.path(&format!("/v1/services/{name}/rollouts"), &[]);
+    let newest: Option<Rollout> = remote.list(path, 1).await?.pop();
+    let Some(mut rollout) = newest else {
+        let message = format!("{name} was never rolled out here");
+        return Err(Failure::with(Exit::NotFound, message).hint(format!("roll it out: hob deploy {name}")));
+    };
+    if let Some(order) = &arguments.order {
+        let wanted = match order {
+            RolloutOrder::Hold => Wanted::Hold,
+            RolloutOrder::Resume => Wanted::Resume,
+            RolloutOrder::Abort => Wanted::Abort,
+        };
+        let request = Request::new(Method::PATCH, format!("/v1/rollouts/{}", rollout.id));
+        let request = request.json(&RolloutPatch { wanted });
+        rollout = read::<Hal<Rollout>>(remote.send(request).await?)?.body;
+    }
+    if global.json {
+        screen::json(&rollout);
+        return Ok(());
+    }
+    screen::line(format!("release {} of {name}: {}", rollout.to, follow::words_of(&rollout)));
+    follow::tell_gates(&rollout.gates);
+    Ok(())
 }
 
 fn tell(global: &Global, rollout: &Rollout) {
@@ -191,8 +138,23 @@ fn tell(global: &Global, rollout: &Rollout) {
         }
         (Some(from), false) => {
             screen::say(format!("{service} went from release {from} to release {to}{took}"));
+            screen::say(format!("changed: {}", changes_of(&rollout.changes)));
+            follow::tell_gates(&rollout.gates);
             screen::say(format!("go back with: hob rollback {service}"));
         }
         (None, _) => screen::say(format!("{service} runs release {to}{took}")),
     }
+}
+
+/// `package; variables DB, LOG; process mailer added`.
+fn changes_of(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "nothing: the same package and configuration again".to_owned();
+    }
+    let word = |change: &Change| match change.change.as_str() {
+        "add" => format!("{} added", change.what),
+        "remove" => format!("{} removed", change.what),
+        _ => change.what.clone(),
+    };
+    changes.iter().map(word).collect::<Vec<String>>().join(", ")
 }

@@ -2,10 +2,10 @@
 
 use hob_core::{Clock, Name};
 use hob_sdk::Request;
-use hob_wire::{Hal, Instance, NodeSummary, Release, ServiceSummary, Status};
+use hob_wire::{Hal, Instance, NodeSummary, Release, ReleaseName, ServiceSummary, Status};
 use serde::Serialize;
 
-use crate::cli::Global;
+use crate::cli::{Global, Releases};
 use crate::failure::Failure;
 use crate::remote::{Remote, escape};
 use crate::screen::{self, Cell};
@@ -46,7 +46,13 @@ pub(crate) async fn services(remote: &Remote, global: &Global) -> Result<(), Fai
     Ok(())
 }
 
-pub(crate) async fn releases(remote: &Remote, global: &Global, service: &Name) -> Result<(), Failure> {
+pub(crate) async fn releases(remote: &Remote, global: &Global, arguments: &Releases) -> Result<(), Failure> {
+    let service = &arguments.service;
+    let named = arguments.name.clone().map(|(number, name)| (number, Some(name)));
+    if let Some((number, name)) = named.or_else(|| arguments.unname.map(|number| (number, None))) {
+        let path = remote.path(&format!("/v1/services/{service}/releases/{number}/name"), &[]);
+        remote.send(Request::put(path).json(&ReleaseName { name })).await?;
+    }
     let path = remote.path(&format!("/v1/services/{service}/releases"), &[]);
     let releases: Vec<Release> = remote.list(path, ROWS_MAX).await?;
     if global.json {
@@ -62,9 +68,11 @@ pub(crate) async fn releases(remote: &Remote, global: &Global, service: &Name) -
             Cell::plain(format!("{} ago", screen::ago(r.created, now))),
             Cell::dim(short(&r.package)),
             Cell::dim(short(&r.config)),
+            Cell::dim(optional(r.promoted_from.as_ref())),
+            Cell::plain(r.name.clone().unwrap_or_default()),
         ]
     });
-    let head = ["release", "state", "made", "package", "configuration"];
+    let head = ["release", "state", "made", "package", "configuration", "from", "name"];
     screen::table(
         &head,
         &rows.collect::<Vec<_>>(),

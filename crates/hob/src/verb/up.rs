@@ -141,8 +141,7 @@ async fn ship(global: &Global, project: &Project, overrides: &Overrides) -> Resu
         let running: Vec<ServiceSummary> = remote.list(remote.path("/v1/services", &[]), 10_000).await?;
         for (name, packed) in &packages {
             let overrides = overrides.get(name).cloned().unwrap_or_default();
-            let descriptor = &project.declarations.services[name];
-            let (_, config) = hob_deploy::configuration(descriptor, overrides.clone());
+            let (_, config) = hob_deploy::configuration(&project.in_scope(name, &scope)?, overrides.clone());
             if runs(&running, name, packed.digest, config) {
                 continue;
             }

@@ -270,3 +270,13 @@ proptest! {
         let _ = Service::read_in("service.yml", &text, &"qa/ie".parse().unwrap());
     }
 }
+
+#[test]
+fn the_page_about_it_is_right() {
+    let page = include_str!("../../../../../docs/descriptor.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let service = Service::read("descriptor.md", text).unwrap();
+    assert_eq!(service.release.gates.len(), 2);
+    Service::read_in("descriptor.md", text, &"qa/ie".parse().unwrap()).unwrap();
+}
