@@ -272,6 +272,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rollouts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Have a rollout hold, go on or go back
+         * @description Serves developers.
+         */
+        patch: operations["patch_rollouts_id"];
+        trace?: never;
+    };
+    "/v1/services/{service}/releases/{number}/name": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give a release a name, which keeps it on every node, or take it away
+         * @description Serves developers.
+         */
+        put: operations["put_services_service_releases_number_name"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/instances": {
         parameters: {
             query?: never;
@@ -1392,6 +1432,11 @@ export interface components {
             weight: number;
             /** @description What the gates saw last. */
             gates?: components["schemas"]["Evidence2"][];
+            /**
+             * @description How the target differs from the release that took the requests before: its package, variables by name,
+             *     processes, terms.
+             */
+            changes?: components["schemas"]["Change"][];
         };
         /** @description Where a rollout stands. */
         RolloutState: "queued" | "prefetching" | "pre_release" | "starting" | "routing" | "stepping" | "holding" | "baking" | "reverting" | "draining" | "complete" | "failed" | "superseded";
@@ -1428,6 +1473,13 @@ export interface components {
         };
         /** @description What a gate says. */
         Verdict: "pass" | "fail" | "no_data";
+        /** @description A difference that applying makes. */
+        Change: {
+            /** @description `add`, `change` or `remove`. */
+            change: string;
+            /** @description `service orders`, `topic orders`, `rules/orders.yml`, `platform`. */
+            what: string;
+        };
         /** @description A rule and how it does: an item of `GET /v1/rules`. */
         Rule: {
             /** @description Its name. */
@@ -2648,13 +2700,6 @@ export interface components {
                 [key: string]: components["schemas"]["Link"];
             };
         };
-        /** @description A difference that applying makes. */
-        Change: {
-            /** @description `add`, `change` or `remove`. */
-            change: string;
-            /** @description `service orders`, `topic orders`, `rules/orders.yml`, `platform`. */
-            what: string;
-        };
         /** @description Everything that `hob apply` stores (`PUT /v1/declarations`). */
         Declarations: {
             /** @description `hob.yml`. */
@@ -2866,6 +2911,11 @@ export interface components {
             /** @description What the gates saw last. */
             gates?: components["schemas"]["Evidence2"][];
             /**
+             * @description How the target differs from the release that took the requests before: its package, variables by name,
+             *     processes, terms.
+             */
+            changes?: components["schemas"]["Change"][];
+            /**
              * @description Where to go from here; always holds `self`.
              * @default {}
              */
@@ -2884,6 +2934,8 @@ export interface components {
             overrides: {
                 [key: string]: string;
             };
+            /** @description The environment that ran this very package before, for the same tenant: a promotion. */
+            promoted_from?: components["schemas"]["Name"] | null;
         };
         /** @description Where to go back to: `POST /v1/services/{service}/rollback`. */
         NewRollback: {
@@ -2892,6 +2944,21 @@ export interface components {
              * @description The release; the one before the present one that worked, when left out.
              */
             to?: number | null;
+        };
+        /** @description What somebody wants of a rollout under way: `PATCH /v1/rollouts/{id}`. */
+        RolloutPatch: {
+            /** @description What it shall do. */
+            wanted: components["schemas"]["Wanted"];
+        };
+        /** @description What a rollout shall do. */
+        Wanted: "hold" | "resume" | "abort";
+        /** @description The name of a release: `PUT /v1/services/{service}/releases/{number}/name`. */
+        ReleaseName: {
+            /**
+             * @description The name; none takes it away. A named release stays on every node.
+             * @default null
+             */
+            name: string | null;
         };
         /** @description One page of a list. */
         InstancePage: {
@@ -4792,6 +4859,66 @@ export interface operations {
                 };
                 content: {
                     "application/hal+json": components["schemas"]["RolloutResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    patch_rollouts_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RolloutPatch"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["RolloutResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    put_services_service_releases_number_name: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                service: string;
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseName"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ReleaseResource"];
                 };
             };
             default: components["responses"]["problem"];

@@ -237,6 +237,11 @@ impl Active {
         matches!(self.stage, Stage::Route | Stage::Bake) || self.present_share(plan).is_some()
     }
 
+    /// When the present state fails or ends; of one that stands still, when it becomes a condition.
+    pub(crate) fn shown_deadline(&self) -> Timestamp {
+        self.hold.as_ref().map_or(self.deadline, |hold| hold.until)
+    }
+
     fn left_default() -> u64 {
         Terms::default().release.deadline_ms
     }

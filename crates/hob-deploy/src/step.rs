@@ -266,16 +266,17 @@ fn end_hold(active: &Active, at: &mut At<'_>) {
     }
 }
 
-/// Notes a state of the newest rollout.
+/// Notes a state of the newest rollout, and when it fails or ends.
 fn record(state: &mut State, to: RolloutState, reason: Option<String>, now: Timestamp) {
+    let deadline = state.active.as_ref().map(Active::shown_deadline);
     let Some(rollout) = state.rollouts.last_mut() else { return };
     if rollout.state != to {
         rollout.steps.push(RolloutStep { state: to, at: now });
     }
     rollout.state = to;
     rollout.reason = reason;
+    rollout.deadline = deadline;
     if matches!(to, RolloutState::Complete | RolloutState::Failed | RolloutState::Superseded) {
         rollout.ended = Some(now);
-        rollout.deadline = None;
     }
 }

@@ -78,9 +78,10 @@ fn latency(tolerance: f64, confidence: f64, min_requests: u64, sides: &Sides) ->
     };
     let bar = 1.0 - confidence;
     let is_slower = chance < bar;
+    let chance = if chance < 0.0001 { "< 0.0001".to_owned() } else { format!("= {chance:.4}") };
     let why = format!(
         "half of {} requests took at most {new_ms:.1} ms, half of {} to the control {control_ms:.1} ms: {} more \
-         than {} slower (p = {chance:.4}, the bar is {bar:.4})",
+         than {} slower (p {chance}, the bar is {bar:.4})",
         grouped(new.count),
         grouped(control.count),
         if is_slower { "surely" } else { "not surely" },

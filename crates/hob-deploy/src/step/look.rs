@@ -27,7 +27,7 @@ pub(super) fn describe(state: &mut State, facts: &Facts) {
     let reason = reason(state, &active, facts);
     if let Some(rollout) = state.rollouts.last_mut() {
         rollout.ready = u32::try_from(ready).unwrap_or(u32::MAX);
-        rollout.deadline = Some(active.hold.as_ref().map_or(active.deadline, |hold| hold.until));
+        rollout.deadline = Some(active.shown_deadline());
         (rollout.share, rollout.weight) = (step, weight);
         rollout.reason = reason.or_else(|| rollout.reason.take().filter(|_| active.hold.is_some()));
     }
