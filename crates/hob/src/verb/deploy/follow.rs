@@ -70,7 +70,7 @@ pub(crate) async fn follow(
         let path = remote.path(&path, &[("state", seen), ("wait", Some("1s".to_owned()))]);
         let answer: Hal<Rollout> = tokio::select! {
             answer = remote.get(path) => answer?,
-            () = crate::core::stopped() => {
+            _ = crate::core::stopped() => {
                 bar.finish_and_clear();
                 let message = format!("no longer following release {} of {}; its rollout goes on", rollout.to, rollout.service);
                 return Err(Failure::new(message).hint(format!("see hob rollout {}", rollout.service)));
