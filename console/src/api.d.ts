@@ -312,6 +312,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/services/{service}/scale": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many instances it has and should have, and why
+         * @description Serves viewers.
+         */
+        get: operations["get_services_service_scale"];
+        /**
+         * Order numbers of instances, by process
+         * @description Serves developers.
+         */
+        put: operations["put_services_service_scale"];
+        post?: never;
+        /**
+         * Leave the numbers to schedule, requests and descriptor
+         * @description Serves developers.
+         */
+        delete: operations["delete_services_service_scale"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/instances": {
         parameters: {
             query?: never;
@@ -385,11 +413,43 @@ export interface paths {
          */
         get: operations["get_nodes"];
         put?: never;
-        post?: never;
+        /**
+         * Become a node
+         * @description Serves machines with a join token.
+         */
+        post: operations["post_nodes"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes/{node}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One node
+         * @description Serves viewers.
+         */
+        get: operations["get_nodes_node"];
+        put?: never;
+        post?: never;
+        /**
+         * Give a node up: what it runs moves elsewhere, then it is forgotten
+         * @description Serves admins.
+         */
+        delete: operations["delete_nodes_node"];
+        options?: never;
+        head?: never;
+        /**
+         * Drain a node, or have it take instances again
+         * @description Serves admins.
+         */
+        patch: operations["patch_nodes_node"];
         trace?: never;
     };
     "/v1/nodes/{node}/intended": {
@@ -472,6 +532,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/join-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The join tokens that are good
+         * @description Serves admins.
+         */
+        get: operations["get_join-tokens"];
+        put?: never;
+        /**
+         * Make a token with which machines become nodes
+         * @description Serves admins.
+         */
+        post: operations["post_join-tokens"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/join-tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a join token back
+         * @description Serves admins.
+         */
+        delete: operations["delete_join-tokens_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/routing": {
         parameters: {
             query?: never;
@@ -507,6 +611,90 @@ export interface paths {
          */
         post: operations["post_routers_router_report"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/routers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The routers, and what they hold, eject and refuse
+         * @description Serves viewers.
+         */
+        get: operations["get_routers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/routes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The routes, and how each does
+         * @description Serves viewers.
+         */
+        get: operations["get_routes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/shields": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The shields in force, as they count
+         * @description Serves viewers.
+         */
+        get: operations["get_shields"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/shields/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Hold requests back, or answer them with a page
+         * @description Serves operators.
+         */
+        put: operations["put_shields_id"];
+        post?: never;
+        /**
+         * Lift a shield
+         * @description Serves operators.
+         */
+        delete: operations["delete_shields_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1294,9 +1482,66 @@ export interface components {
             restarts: number;
             /** @description Why it is not ready, when it is not. */
             reason?: string | null;
+            /** @description How its last process ended: `status 0`, `signal 9`. */
+            ended?: string | null;
+            /** @description What it says of itself. */
+            status?: string | null;
+            /**
+             * @description How it is confined.
+             * @default {
+             *       "isolation": "L0",
+             *       "limits": [],
+             *       "missing": []
+             *     }
+             */
+            confinement: components["schemas"]["Confinement"];
+            /**
+             * @description What it uses.
+             * @default {
+             *       "cpu_seconds": 0,
+             *       "memory_bytes": 0,
+             *       "pids": 0
+             *     }
+             */
+            usage: components["schemas"]["Usage"];
         };
         /** @description Where an instance stands. */
         InstanceState: "starting" | "ready" | "draining" | "stopped" | "failed";
+        /** @description How an instance is confined, as far as its node could. */
+        Confinement: {
+            /** @description The level reached. */
+            isolation: components["schemas"]["Isolation"];
+            /**
+             * @description Limits in force, as words: `memory`, `pids`, `cpu`.
+             * @default []
+             */
+            limits: string[];
+            /**
+             * @description What was wished for and is not there, each with its reason: `cpu: no such controller`.
+             * @default []
+             */
+            missing: string[];
+        };
+        /** @description How far an instance is kept apart from the rest of its node. */
+        Isolation: "L0" | "L1" | "L2" | "L3";
+        /** @description What an instance uses. */
+        Usage: {
+            /**
+             * Format: double
+             * @description Seconds of processor time since its start.
+             */
+            cpu_seconds: number;
+            /**
+             * Format: uint64
+             * @description Bytes of memory.
+             */
+            memory_bytes: number;
+            /**
+             * Format: uint32
+             * @description Processes and threads.
+             */
+            pids: number;
+        };
         /** @description A record as it is read back (`GET /v1/records`). */
         Record: {
             /** @description Position in the signals log, 20 digits. */
@@ -1699,7 +1944,7 @@ export interface components {
             role: components["schemas"]["Role"];
         };
         /** @description Who a caller of the API is. */
-        Role: "viewer" | "operator" | "developer" | "admin" | "instance" | "node" | "router";
+        Role: "viewer" | "operator" | "developer" | "admin" | "instance" | "node" | "router" | "joining";
         /** @description An event as Hob keeps it and gives it out: a CloudEvent (github.com/cloudevents/spec, 1.0) in structured JSON. */
         Event: {
             /** @description Always `1.0`. */
@@ -2413,8 +2658,6 @@ export interface components {
             /** @description Ports to connect to; any when left out. */
             connect?: number[] | null;
         };
-        /** @description How far an instance is kept apart from the rest of its node. */
-        Isolation: "L0" | "L1" | "L2" | "L3";
         /** @description Requests that an instance gets before those of customers. */
         Warmup: {
             /**
@@ -2960,6 +3203,59 @@ export interface components {
              */
             name: string | null;
         };
+        /** @description A resource and its links. */
+        ScaleStateResource: {
+            /** @description The service. */
+            service: components["schemas"]["Name"];
+            /** @description Where. */
+            environment: components["schemas"]["Name"];
+            /** @description For whom. */
+            tenant: components["schemas"]["Name"];
+            /** @description On what terms `web` scales; without them only by hand. */
+            terms?: components["schemas"]["Scale"] | null;
+            /** @description By process. */
+            processes: {
+                [key: string]: components["schemas"]["ProcessScale"];
+            };
+            /**
+             * Format: uint64
+             * @description Milliseconds that an instance takes from the order to ready: the 95th percentile of the last ones.
+             */
+            start_p95_ms?: number | null;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description How many instances of a process there should be. */
+        ProcessScale: {
+            /**
+             * Format: uint32
+             * @description The number wanted.
+             */
+            wanted: number;
+            /**
+             * Format: uint32
+             * @description Those of them that are ready.
+             */
+            ready: number;
+            /**
+             * Format: uint32
+             * @description The number that people want.
+             */
+            by_hand?: number | null;
+            /** @description Who wants that. */
+            by?: string | null;
+            /** @description Why it is this number. */
+            why: string;
+        };
+        /** @description Numbers of instances that people want, by process: the body of `PUT /v1/services/{service}/scale`. */
+        ScaleOrder: {
+            [key: string]: number;
+        };
         /** @description One page of a list. */
         InstancePage: {
             /** @description The items of this page, oldest first unless the resource says otherwise. */
@@ -3010,6 +3306,28 @@ export interface components {
             restarts: number;
             /** @description Why it is not ready, when it is not. */
             reason?: string | null;
+            /** @description How its last process ended: `status 0`, `signal 9`. */
+            ended?: string | null;
+            /** @description What it says of itself. */
+            status?: string | null;
+            /**
+             * @description How it is confined.
+             * @default {
+             *       "isolation": "L0",
+             *       "limits": [],
+             *       "missing": []
+             *     }
+             */
+            confinement: components["schemas"]["Confinement"];
+            /**
+             * @description What it uses.
+             * @default {
+             *       "cpu_seconds": 0,
+             *       "memory_bytes": 0,
+             *       "pids": 0
+             *     }
+             */
+            usage: components["schemas"]["Usage"];
             /**
              * @description Where to go from here; always holds `self`.
              * @default {}
@@ -3044,12 +3362,92 @@ export interface components {
              */
             instances: number;
             /**
+             * @description What people decided about it.
+             * @default active
+             */
+            state: components["schemas"]["NodeState"];
+            /** @description Who decided, when it is not active. */
+            by?: string | null;
+            /** @description Since when it is so. */
+            since?: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description What it is.
+             * @default {
+             *       "host": "",
+             *       "version": "",
+             *       "cores": 0,
+             *       "memory_bytes": 0,
+             *       "cgroups": "",
+             *       "confinement": {
+             *         "isolation": "L0",
+             *         "limits": [],
+             *         "missing": []
+             *       }
+             *     }
+             */
+            facts: components["schemas"]["NodeFacts"];
+            /**
+             * @description What its instances use together.
+             * @default {
+             *       "cpu_seconds": 0,
+             *       "memory_bytes": 0,
+             *       "pids": 0
+             *     }
+             */
+            usage: components["schemas"]["Usage"];
+            /**
              * @description Where to go from here; always holds `self`.
              * @default {}
              */
             _links: {
                 [key: string]: components["schemas"]["Link"];
             };
+        };
+        /** @description What people decided about a node. */
+        NodeState: "active" | "draining" | "killed";
+        /** @description What a node is. */
+        NodeFacts: {
+            /**
+             * @description Its host name.
+             * @default
+             */
+            host: string;
+            /**
+             * @description The agent's version.
+             * @default
+             */
+            version: string;
+            /**
+             * Format: uint32
+             * @description Cores.
+             * @default 0
+             */
+            cores: number;
+            /**
+             * Format: uint64
+             * @description Bytes of memory.
+             * @default 0
+             */
+            memory_bytes: number;
+            /**
+             * @description `v2`, `hybrid` or `off`.
+             * @default
+             */
+            cgroups: string;
+            /**
+             * @description What instances get at most here.
+             * @default {
+             *       "isolation": "L0",
+             *       "limits": [],
+             *       "missing": []
+             *     }
+             */
+            confinement: components["schemas"]["Confinement"];
+        };
+        /** @description What shall become of a node: the body of `PATCH /v1/nodes/{node}`. */
+        NodePatch: {
+            /** @description `active` or `draining`. */
+            state: components["schemas"]["NodeState"];
         };
         /**
          * @description All instances that should run on a node: one item of the stream `GET /v1/nodes/{node}/intended`. It is the whole
@@ -3224,78 +3622,6 @@ export interface components {
              */
             usage: components["schemas"]["Usage"];
         };
-        /** @description How an instance is confined, as far as its node could. */
-        Confinement: {
-            /** @description The level reached. */
-            isolation: components["schemas"]["Isolation"];
-            /**
-             * @description Limits in force, as words: `memory`, `pids`, `cpu`.
-             * @default []
-             */
-            limits: string[];
-            /**
-             * @description What was wished for and is not there, each with its reason: `cpu: no such controller`.
-             * @default []
-             */
-            missing: string[];
-        };
-        /** @description What an instance uses. */
-        Usage: {
-            /**
-             * Format: double
-             * @description Seconds of processor time since its start.
-             */
-            cpu_seconds: number;
-            /**
-             * Format: uint64
-             * @description Bytes of memory.
-             */
-            memory_bytes: number;
-            /**
-             * Format: uint32
-             * @description Processes and threads.
-             */
-            pids: number;
-        };
-        /** @description What a node is. */
-        NodeFacts: {
-            /**
-             * @description Its host name.
-             * @default
-             */
-            host: string;
-            /**
-             * @description The agent's version.
-             * @default
-             */
-            version: string;
-            /**
-             * Format: uint32
-             * @description Cores.
-             * @default 0
-             */
-            cores: number;
-            /**
-             * Format: uint64
-             * @description Bytes of memory.
-             * @default 0
-             */
-            memory_bytes: number;
-            /**
-             * @description `v2`, `hybrid` or `off`.
-             * @default
-             */
-            cgroups: string;
-            /**
-             * @description What instances get at most here.
-             * @default {
-             *       "isolation": "L0",
-             *       "limits": [],
-             *       "missing": []
-             *     }
-             */
-            confinement: components["schemas"]["Confinement"];
-        };
         /** @description Records on their way in: posted to `/v1/records` by agents and routers. */
         RecordBatch: {
             /** @description The records, in the order in which they arose at each instance. */
@@ -3396,6 +3722,84 @@ export interface components {
             tenant: components["schemas"]["Name"];
             /** @description The datagram's text: one or more lines. What is no UTF-8 was replaced by U+FFFD. */
             text: string;
+        };
+        /** @description One page of a list. */
+        JoinTokenPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["JoinTokenResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        JoinTokenResource: {
+            /** @description By which it is named. */
+            id: string;
+            /** @description The token itself; told once, when it is made. */
+            token?: string | null;
+            /**
+             * Format: uint32
+             * @description How many machines may still join with it.
+             */
+            uses: number;
+            /** @description Until when it is good. */
+            expires: components["schemas"]["Timestamp"];
+            /** @description Who made it. */
+            by: string;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A token to be made with which machines become nodes: the body of `POST /v1/join-tokens`. */
+        NewJoinToken: {
+            /**
+             * Format: uint32
+             * @description How many machines may join with it.
+             * @default 1
+             */
+            uses: number;
+            /**
+             * Format: uint64
+             * @description Seconds for which it is good.
+             * @default 3600
+             */
+            seconds: number;
+        };
+        /** @description The token by which a node speaks from then on. */
+        JoinAnswer: {
+            /** @description Its name. */
+            name: components["schemas"]["Name"];
+            /** @description Its token. */
+            token: string;
+        };
+        /** @description A machine asks to be a node: posted to `/v1/nodes`, with a join token. */
+        JoinRequest: {
+            /** @description The name that it wants. */
+            name: components["schemas"]["Name"];
+            /**
+             * @description What it is.
+             * @default {
+             *       "host": "",
+             *       "version": "",
+             *       "cores": 0,
+             *       "memory_bytes": 0,
+             *       "cgroups": "",
+             *       "confinement": {
+             *         "isolation": "L0",
+             *         "limits": [],
+             *         "missing": []
+             *       }
+             *     }
+             */
+            facts: components["schemas"]["NodeFacts"];
         };
         /** @description Everything a router needs to know: one item of the stream `GET /v1/routing`, each time the whole. */
         RoutingSnapshot: {
@@ -3681,6 +4085,230 @@ export interface components {
              */
             requests: number;
         };
+        /** @description One page of a list. */
+        RouterSummaryPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["RouterSummaryResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        RouterSummaryResource: {
+            /** @description Its name. */
+            name: components["schemas"]["Name"];
+            /** @description Whether it reported within its lease. */
+            live: boolean;
+            /** @description When it last reported. */
+            reported: components["schemas"]["Timestamp"];
+            /**
+             * Format: uint64
+             * @description The generation by which it routes.
+             */
+            generation: number;
+            /** @description Whether that is the newest. */
+            current: boolean;
+            /**
+             * Format: uint64
+             * @description Connections of clients that are open.
+             */
+            connections: number;
+            /**
+             * Format: uint64
+             * @description Requests in flight.
+             */
+            in_flight: number;
+            /** @description Requests that wait, by pool. */
+            held?: {
+                [key: string]: number;
+            };
+            /** @description Instances to which it sends nothing for a while. */
+            ejected?: components["schemas"]["Ejection"][];
+            /** @description Requests that it refused within the last minute. */
+            limited?: components["schemas"]["Limited"][];
+            /**
+             * Format: uint64
+             * @description Access records that it could not send since it reported first.
+             * @default 0
+             */
+            records_dropped: number;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description One page of a list. */
+        RouteSummaryPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["RouteSummaryResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        RouteSummaryResource: {
+            /** @description The host, without port; any host when left out. */
+            host?: string | null;
+            /** @description The path and everything below it: `/orders` matches `/orders` and `/orders/7`, not `/orders-api`. */
+            path: string;
+            /** @description The name of the pool. */
+            pool: string;
+            /** @description How many requests one client may make. */
+            limit?: components["schemas"]["RouteLimit"] | null;
+            /**
+             * Format: uint64
+             * @description Milliseconds until an answer must have begun; the router's own limit when left out.
+             */
+            timeout_ms?: number | null;
+            /**
+             * @description What may be sent again.
+             * @default {
+             *       "idempotent": true,
+             *       "budget_percent": 10
+             *     }
+             */
+            retry: components["schemas"]["Retry"];
+            /** @description The service that takes its requests. */
+            service: components["schemas"]["Name"];
+            /** @description Where. */
+            environment: components["schemas"]["Name"];
+            /** @description For whom. */
+            tenant: components["schemas"]["Name"];
+            /** @description The instances that take them. */
+            targets: components["schemas"]["Target"][];
+            /** @description Which requests go to another release. */
+            shares?: components["schemas"]["Share"][];
+            /**
+             * Format: uint64
+             * @description Requests of its pool in flight.
+             */
+            in_flight: number;
+            /**
+             * Format: uint64
+             * @description Requests of its pool that wait.
+             */
+            held: number;
+            /** @description Instances of its pool that a router sends nothing for a while. */
+            ejected?: components["schemas"]["Ejection"][];
+            /** @description Requests of its pool that were refused within the last minute. */
+            limited?: components["schemas"]["Limited"][];
+            /** @description Shields that it is under, the one that counts first. */
+            shields?: string[];
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description One page of a list. */
+        ShieldStatePage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["ShieldStateResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        ShieldStateResource: {
+            /** @description Unique; the same again replaces it. */
+            id: string;
+            /** @description Only this service's. */
+            service?: components["schemas"]["Name"] | null;
+            /** @description Only in this environment. */
+            environment?: components["schemas"]["Name"] | null;
+            /** @description Only this tenant's. */
+            tenant?: components["schemas"]["Name"] | null;
+            /** @description Only at and below this path. */
+            path?: string | null;
+            /** @description Since when. */
+            since: components["schemas"]["Timestamp"];
+            /** @description Who ordered it. */
+            by: string;
+            /**
+             * Format: uint64
+             * @description The generation of the routes in which it came, or went.
+             */
+            generation: number;
+            /** @description Live routers that have not taken that generation in. */
+            waiting?: components["schemas"]["Name"][];
+            /**
+             * Format: uint64
+             * @description Requests that wait now, in the pools that it is about.
+             * @default 0
+             */
+            held: number;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        } & ({
+            /** @constant */
+            does: "hold";
+            /**
+             * Format: uint64
+             * @description Milliseconds.
+             */
+            max_ms: number;
+        } | {
+            /** @constant */
+            does: "maintenance";
+            /** @description What people read. */
+            message: string;
+            /**
+             * Format: uint32
+             * @description Seconds.
+             */
+            retry_after: number;
+        });
+        /** @description A shield as it is ordered: the body of `PUT /v1/shields/{id}`. */
+        NewShield: {
+            /** @description Only this service's requests. */
+            service?: components["schemas"]["Name"] | null;
+            /** @description Only in this environment. */
+            environment?: components["schemas"]["Name"] | null;
+            /** @description Only this tenant's. */
+            tenant?: components["schemas"]["Name"] | null;
+            /** @description Only at and below this path. */
+            path?: string | null;
+        } & ({
+            /** @constant */
+            does: "hold";
+            /**
+             * Format: uint64
+             * @description Milliseconds.
+             */
+            max_ms: number;
+        } | {
+            /** @constant */
+            does: "maintenance";
+            /** @description What people read. */
+            message: string;
+            /**
+             * Format: uint32
+             * @description Seconds.
+             */
+            retry_after: number;
+        });
         /** @description One page of a list. */
         TopicPage: {
             /** @description The items of this page, oldest first unless the resource says otherwise. */
@@ -4924,6 +5552,94 @@ export interface operations {
             default: components["responses"]["problem"];
         };
     };
+    get_services_service_scale: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                service: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ScaleStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    put_services_service_scale: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                service: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScaleOrder"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ScaleStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    delete_services_service_scale: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                service: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ScaleStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
     get_instances: {
         parameters: {
             query?: {
@@ -5028,6 +5744,104 @@ export interface operations {
             default: components["responses"]["problem"];
         };
     };
+    post_nodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JoinRequest"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["JoinAnswer"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_nodes_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["NodeSummaryResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    delete_nodes_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["NodeSummaryResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    patch_nodes_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodePatch"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["NodeSummaryResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
     get_nodes_node_intended: {
         parameters: {
             query?: never;
@@ -5122,6 +5936,78 @@ export interface operations {
             default: components["responses"]["problem"];
         };
     };
+    "get_join-tokens": {
+        parameters: {
+            query?: {
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["JoinTokenPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    "post_join-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewJoinToken"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["JoinTokenResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    "delete_join-tokens_id": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["problem"];
+        };
+    };
     get_routing: {
         parameters: {
             query?: never;
@@ -5164,6 +6050,140 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_routers: {
+        parameters: {
+            query?: {
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["RouterSummaryPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_routes: {
+        parameters: {
+            query?: {
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["RouteSummaryPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_shields: {
+        parameters: {
+            query?: {
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ShieldStatePage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    put_shields_id: {
+        parameters: {
+            query?: {
+                /** @description how long to wait until every live router goes by it, for example 10s */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewShield"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ShieldStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    delete_shields_id: {
+        parameters: {
+            query?: {
+                /** @description how long to wait until every live router goes by it, for example 10s */
+                wait?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ShieldStateResource"];
+                };
             };
             default: components["responses"]["problem"];
         };

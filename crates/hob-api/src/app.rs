@@ -12,8 +12,8 @@ use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::guard::{Door, guard, name_request};
 use crate::resource::{
-    declarations, entities, events, instances, issues, logs, metrics, nodes, packages, routing, services,
-    status, subscriptions, topics,
+    declarations, entities, events, instances, issues, joining, logs, metrics, nodes, packages, routing,
+    scale, services, shields, status, subscriptions, topics,
 };
 use crate::shortcut::App;
 use crate::state::Api;
@@ -26,9 +26,12 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         declarations::endpoints(),
         packages::endpoints(),
         services::endpoints(),
+        scale::endpoints(),
         instances::endpoints(),
         nodes::endpoints(),
+        joining::endpoints(),
         routing::endpoints(),
+        shields::endpoints(),
         topics::endpoints(),
         entities::endpoints(),
         events::endpoints(),

@@ -11,6 +11,10 @@ use hob_store::{Expected, Kv, KvError};
 use hob_wire::Role;
 use serde::{Deserialize, Serialize};
 
+mod join;
+
+pub use join::{JoinError, Joins};
+
 const PREFIX: &str = "tokens/";
 
 /// The caller of a request.
@@ -32,7 +36,7 @@ impl Caller {
             Role::Operator => 2,
             Role::Developer => 3,
             Role::Admin => 4,
-            Role::Instance | Role::Node | Role::Router => 0,
+            Role::Instance | Role::Node | Role::Router | Role::Joining => 0,
         };
         rank(self.role) >= rank(role).max(1)
     }
@@ -61,6 +65,8 @@ pub enum Who {
     Router,
     /// Agents and routers.
     Sender,
+    /// Machines that may become nodes.
+    Joining,
 }
 
 impl Who {
@@ -68,7 +74,8 @@ impl Who {
     pub fn takes(self, caller: &Caller) -> bool {
         caller.role == Role::Admin
             || match self {
-                Self::Public | Self::Anyone => true,
+                Self::Public => true,
+                Self::Anyone => caller.role != Role::Joining,
                 Self::Viewer => caller.is_at_least(Role::Viewer),
                 Self::Operator => caller.is_at_least(Role::Operator),
                 Self::Developer => caller.is_at_least(Role::Developer),
@@ -77,6 +84,7 @@ impl Who {
                 Self::Node => caller.role == Role::Node,
                 Self::Router => caller.role == Role::Router,
                 Self::Sender => matches!(caller.role, Role::Node | Role::Router),
+                Self::Joining => caller.role == Role::Joining,
             }
     }
 
@@ -93,6 +101,7 @@ impl Who {
             Self::Node => "agents",
             Self::Router => "routers",
             Self::Sender => "agents and routers",
+            Self::Joining => "machines with a join token",
         }
     }
 }
@@ -115,6 +124,7 @@ struct Owner {
 pub struct Tokens {
     kv: Arc<dyn Kv>,
     known: Arc<RwLock<BTreeMap<Digest, Owner>>>,
+    joins: Joins,
     instances: Arc<dyn Instances>,
 }
 
@@ -128,7 +138,13 @@ impl Tokens {
                 known.insert(digest, owner);
             }
         }
-        Ok(Self { kv, known: Arc::new(RwLock::new(known)), instances })
+        let joins = Joins::open(Arc::clone(&kv)).await?;
+        Ok(Self { kv, known: Arc::new(RwLock::new(known)), joins, instances })
+    }
+
+    /// Tokens with which machines become nodes.
+    pub fn joins(&self) -> &Joins {
+        &self.joins
     }
 
     /// Makes a token known from now on. Safe to repeat.
@@ -141,12 +157,29 @@ impl Tokens {
         Ok(())
     }
 
+    /// Makes every token of a node unknown.
+    pub async fn revoke_node(&self, node: &Name) -> Result<(), KvError> {
+        let is_of_node = |owner: &Owner| owner.role == Role::Node && owner.name == node.as_str();
+        let digests: Vec<Digest> = {
+            let known = self.known.read().expect("no holder panics");
+            known.iter().filter(|(_, owner)| is_of_node(owner)).map(|(digest, _)| *digest).collect()
+        };
+        for digest in digests {
+            self.kv.delete(&format!("{PREFIX}{digest}"), Expected::Any).await?;
+            self.known.write().expect("no holder panics").remove(&digest);
+        }
+        Ok(())
+    }
+
     /// Whose token it is.
     pub fn caller(&self, token: &Secret) -> Option<Caller> {
         // Tokens are looked up by digest, so the time that this takes tells nothing of the token.
         let known = self.known.read().expect("no holder panics").get(&token.digest()).cloned();
         if let Some(Owner { name, role }) = known {
             return Some(Caller { name, role, instance: None });
+        }
+        if let Some(id) = self.joins.find(token) {
+            return Some(Caller { name: id, role: Role::Joining, instance: None });
         }
         let (name, service, scope) = self.instances.identify(token)?;
         Some(Caller { name, role: Role::Instance, instance: Some((service, scope)) })
@@ -175,5 +208,10 @@ mod tests {
         check(Who::Node, Role::Router, false);
         check(Who::Sender, Role::Router, true);
         check(Who::Anyone, Role::Instance, true);
+        check(Who::Joining, Role::Node, false);
+        check(Who::Node, Role::Joining, false);
+        check(Who::Viewer, Role::Joining, false);
+        check(Who::Anyone, Role::Joining, false);
+        check(Who::Service, Role::Joining, false);
     }
 }

@@ -21,7 +21,7 @@ mod state;
 mod traffic;
 
 pub use app::{app, document, doors, serve};
-pub use auth::{Caller, Instances, Tokens, Who};
+pub use auth::{Caller, Instances, JoinError, Joins, Tokens, Who};
 pub use error::{ApiError, chain};
 pub use pages::explain;
 pub use shortcut::App;

@@ -122,6 +122,18 @@ codes! {
     NOT_PROMOTED = 96, 409, "The package does not run where it is promoted from";
     /// A release's name is not one, or is taken.
     RELEASE_NAME = 97, 422, "The release's name is wrong";
+    /// A shield's order is wrong.
+    SHIELD = 105, 422, "The shield is wrong";
+    /// As many shields as may be are in force.
+    SHIELDS = 106, 409, "Too many shields";
+    /// The numbers of instances are wrong.
+    SCALE = 107, 422, "The numbers of instances are wrong";
+    /// The join token is used up or has expired.
+    JOIN_TOKEN = 108, 401, "The join token is not good any more";
+    /// A live node has this name.
+    NODE_TAKEN = 109, 409, "A live node has this name";
+    /// The node was given up.
+    NODE_KILLED = 110, 409, "The node was given up";
 }
 
 #[cfg(test)]

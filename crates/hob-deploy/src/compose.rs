@@ -12,7 +12,7 @@ use crate::model::{Member, ReleaseRow, Set, State, WEB};
 use crate::nodes::Nodes;
 use crate::rows::Rows;
 use crate::tokens::Tokens;
-use crate::{Config, ServiceScope, environment};
+use crate::{Config, ServiceScope, environment, scale};
 
 /// The name of a service's pool in a scope.
 pub(crate) fn pool_name(home: &ServiceScope) -> String {
@@ -140,7 +140,7 @@ pub(crate) fn routing(rows: &Rows, nodes: &Nodes, now: Timestamp) -> (Vec<Route>
                 targets,
                 shares,
                 drain: release.descriptor.drain,
-                idle_hold_ms: None,
+                idle_hold_ms: scale::idle_hold_ms(&release.descriptor),
             },
         );
     }

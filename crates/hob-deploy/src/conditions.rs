@@ -1,75 +1,134 @@
-//! What stops moving says why: crash loops, failed rollouts and lost nodes as conditions.
+//! What stops moving says why: crash loops, failed rollouts, lost nodes and routers, instances that are fenced, have
+//! no node or are sent nothing, drains that wait, and shields in force.
+//!
+//! At each turn everything that is so now is gathered; what was not so before is told, and so is what is so no more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use hob_core::{Name, Scope, Timestamp};
-use hob_wire::{Condition, Instance, InstanceState, NodeSummary};
+use hob_core::Timestamp;
+use hob_wire::{Condition, Instance, InstanceState};
 
 use crate::ServiceScope;
+
+mod gather;
+
+pub(crate) use gather::World;
 
 /// This many restarts within [`CRASH_LOOP_TIME`] are a crash loop.
 const CRASH_LOOP_RESTARTS: usize = 3;
 const CRASH_LOOP_TIME: Duration = Duration::from_secs(60);
+/// Letters of an instance's reason that a condition carries.
+const REASON_CHARS_MAX: usize = 1000;
 
 /// Which conditions hold, and what is needed to see it.
 #[derive(Default)]
 pub(crate) struct Conditions {
     restarts: BTreeMap<String, Restarts>,
-    lost: BTreeMap<Name, ()>,
+    /// By subject and name: since when it is so, and whether it was told.
+    known: BTreeMap<(String, String), Known>,
+    /// Who lifted which shield.
+    lifted: BTreeMap<String, String>,
+}
+
+struct Known {
+    since: Timestamp,
+    told: Option<Condition>,
+}
+
+/// Something that is so now, and for how long it must be so before it is told.
+pub(crate) struct Finding {
+    condition: Condition,
+    after: Duration,
 }
 
 struct Restarts {
-    service: ServiceScope,
     count: u32,
     at: VecDeque<Timestamp>,
     holds: bool,
 }
 
 impl Conditions {
-    /// Looks at all instances and tells the crash loops that began or ended.
-    pub(crate) fn instances(&mut self, all: &BTreeMap<String, Instance>, now: Timestamp) -> Vec<Condition> {
+    /// What began to be so for long enough, and what ended.
+    pub(crate) fn look(&mut self, world: &World<'_>, now: Timestamp) -> Vec<Condition> {
+        let mut findings = gather::findings(world, now);
+        findings.extend(self.crash_loops(world.instances, now));
         let mut told = Vec::new();
-        for (id, instance) in all {
-            let known = self.restarts.entry(id.clone()).or_insert_with(|| Restarts::new(instance));
-            if let Some(holds) = known.look(instance, now) {
-                told.push(crash_loop(id, &known.service, holds, instance.reason.clone()));
+        let mut found = BTreeMap::new();
+        for Finding { condition, after } in findings {
+            let key = (condition.subject.clone(), condition.condition.clone());
+            let known = self.known.remove(&key);
+            let mut known = known.unwrap_or(Known { since: now, told: None });
+            if known.told.is_none() && now.since(known.since) >= after {
+                told.push(condition.clone());
+                known.told = Some(condition);
             }
+            found.insert(key, known);
         }
-        let gone = self.restarts.extract_if(.., |id, _| !all.contains_key(id));
-        for (id, known) in gone.filter(|(_, known)| known.holds) {
-            told.push(crash_loop(&id, &known.service, false, Some("the instance is gone".to_owned())));
+        let ended = std::mem::replace(&mut self.known, found);
+        for condition in ended.into_values().filter_map(|known| known.told) {
+            let reason = self.end_of(&condition);
+            told.push(Condition { active: false, reason, ..condition });
         }
+        self.lifted.clear();
         told
     }
 
-    /// Looks at all nodes and tells those that were lost or came back.
-    pub(crate) fn nodes(&mut self, all: &[NodeSummary]) -> Vec<Condition> {
-        let mut told = Vec::new();
-        for node in all {
-            let is_lost = !node.live && node.reported.is_some();
-            let was_lost = self.lost.contains_key(&node.name);
-            if is_lost == was_lost {
-                continue;
-            }
-            let reason = if is_lost {
-                self.lost.insert(node.name.clone(), ());
-                "its agent has not reported within its lease"
-            } else {
-                self.lost.remove(&node.name);
-                "its agent reports"
-            };
-            told.push(Condition {
-                subject: format!("node/{}", node.name),
-                condition: "node_lost".to_owned(),
-                active: is_lost,
-                reason: reason.to_owned(),
-                environment: None,
-                tenant: None,
-            });
-        }
-        told
+    /// Notes who lifted a shield, for the condition that ends with it.
+    pub(crate) fn lifted(&mut self, shield: &str, by: &str) {
+        self.lifted.insert(format!("shield/{shield}"), by.to_owned());
     }
+
+    fn end_of(&self, condition: &Condition) -> String {
+        if let Some(by) = self.lifted.get(&condition.subject) {
+            return format!("lifted by {by}");
+        }
+        let words = match condition.condition.as_str() {
+            "crash_loop" => "it runs, or is gone",
+            "node_lost" | "router_lost" => "it reports, or is forgotten",
+            "router_behind" => "it routes by the newest routes",
+            "unplaced" => "it has a node, or is gone",
+            "fenced" => "its node came back, or is known to be dead",
+            "drain_waits" => "nothing is left there, or the node takes instances again",
+            "ejected" => "it is sent requests again, or is gone",
+            "not_ready" => "it is ready, or is gone",
+            _ => "it is so no more",
+        };
+        words.to_owned()
+    }
+
+    fn crash_loops(&mut self, all: &BTreeMap<String, Instance>, now: Timestamp) -> Vec<Finding> {
+        self.restarts.retain(|id, _| all.contains_key(id));
+        let mut findings = Vec::new();
+        for (id, instance) in all {
+            let known = self.restarts.entry(id.clone()).or_insert_with(|| Restarts::new(instance));
+            known.look(instance, now);
+            if known.holds {
+                let ended = instance.ended.as_deref().map(|ended| format!(", the last time with {ended}"));
+                let reason = instance.reason.as_deref().map(|reason| format!(": {reason}"));
+                let restarts = instance.restarts;
+                let text = format!(
+                    "it ended {restarts} times{}{}",
+                    ended.unwrap_or_default(),
+                    reason.unwrap_or_default()
+                );
+                findings.push(of_instance(instance, "crash_loop", text, Duration::ZERO));
+            }
+        }
+        findings
+    }
+}
+
+fn of_instance(instance: &Instance, name: &str, reason: String, after: Duration) -> Finding {
+    let condition = Condition {
+        subject: format!("instance/{}", instance.id),
+        condition: name.to_owned(),
+        active: true,
+        reason: reason.chars().take(REASON_CHARS_MAX).collect(),
+        environment: Some(instance.environment.clone()),
+        tenant: Some(instance.tenant.clone()),
+    };
+    Finding { condition, after }
 }
 
 /// That the newest rollout of a service failed, or that one succeeded since.
@@ -89,27 +148,13 @@ pub(crate) fn rollout_stalled(home: &ServiceScope, active: bool, reason: String)
     Condition { condition: "rollout_stalled".to_owned(), ..rollout_failed(home, active, reason) }
 }
 
-fn crash_loop(instance: &str, home: &ServiceScope, active: bool, reason: Option<String>) -> Condition {
-    let calm = if active { "it ends again and again" } else { "it runs" };
-    Condition {
-        subject: format!("instance/{instance}"),
-        condition: "crash_loop".to_owned(),
-        active,
-        reason: reason.unwrap_or_else(|| calm.to_owned()),
-        environment: Some(home.scope.environment.clone()),
-        tenant: Some(home.scope.tenant.clone()),
-    }
-}
-
 impl Restarts {
     fn new(instance: &Instance) -> Self {
-        let scope = Scope { environment: instance.environment.clone(), tenant: instance.tenant.clone() };
-        let service = ServiceScope { service: instance.service.clone(), scope };
-        Self { service, count: instance.restarts, at: VecDeque::new(), holds: false }
+        Self { count: instance.restarts, at: VecDeque::new(), holds: false }
     }
 
-    /// Counts the restarts since the last look; says when the condition changes.
-    fn look(&mut self, instance: &Instance, now: Timestamp) -> Option<bool> {
+    /// Counts the restarts since the last look.
+    fn look(&mut self, instance: &Instance, now: Timestamp) {
         for _ in self.count..instance.restarts {
             self.at.push_back(now);
             if self.at.len() > CRASH_LOOP_RESTARTS {
@@ -122,16 +167,16 @@ impl Restarts {
         }
         let is_looping = self.at.len() >= CRASH_LOOP_RESTARTS;
         let is_calm = self.at.is_empty() && instance.state == InstanceState::Ready;
-        let holds = if self.holds { !is_calm } else { is_looping };
-        (holds != std::mem::replace(&mut self.holds, holds)).then_some(holds)
+        self.holds = if self.holds { !is_calm } else { is_looping };
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use hob_core::Name;
 
-    fn instance(restarts: u32, state: InstanceState) -> BTreeMap<String, Instance> {
+    pub(crate) fn instance(restarts: u32, state: InstanceState) -> BTreeMap<String, Instance> {
         let name = |text: &str| text.parse::<Name>().unwrap();
         let instance = Instance {
             id: "orders-web-1".into(),
@@ -147,6 +192,10 @@ mod tests {
             pid: None,
             restarts,
             reason: None,
+            ended: None,
+            status: None,
+            confinement: hob_wire::Confinement::default(),
+            usage: hob_wire::Usage::default(),
         };
         BTreeMap::from([(instance.id.clone(), instance)])
     }
@@ -156,8 +205,10 @@ mod tests {
         let mut conditions = Conditions::default();
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
         let mut look = |restarts, state, seconds| -> Vec<bool> {
-            let told = conditions.instances(&instance(restarts, state), at(seconds));
-            told.into_iter().map(|condition| condition.active).collect()
+            let instances = instance(restarts, state);
+            let told = conditions.look(&World::of(&instances), at(seconds));
+            let crash_loops = told.into_iter().filter(|condition| condition.condition == "crash_loop");
+            crash_loops.map(|condition| condition.active).collect()
         };
         assert!(look(0, InstanceState::Starting, 0).is_empty());
         assert!(look(2, InstanceState::Failed, 4).is_empty());

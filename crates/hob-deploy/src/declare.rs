@@ -8,6 +8,7 @@ use hob_wire::{Change, Declarations, ErrorItem, Kind, Service};
 
 use crate::Error;
 use crate::model::WEB;
+use crate::scale::schedule::Schedule;
 
 /// Services in a platform.
 const SERVICES_MAX: usize = 1000;
@@ -57,6 +58,11 @@ fn check_service(name: &Name, service: &Service, items: &mut Vec<ErrorItem>) {
     let listens = service.processes.get(WEB).is_some_and(|web| web.listens);
     if !service.routes.is_empty() && !listens {
         tell(items, &place, "its routes lead to a process `web` with `port: http`, which it has not");
+    }
+    for window in service.scale.iter().flat_map(|scale| &scale.schedule) {
+        if let Err(what) = Schedule::new(window) {
+            tell(items, &place, format!("a time of its schedule does not read: {what}"));
+        }
     }
     if service.kind == Kind::Edge && !service.topics.is_empty() {
         tell(items, &place, "an edge service owns no topics; make it `kind: domain` or leave them out");

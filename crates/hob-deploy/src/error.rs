@@ -114,6 +114,40 @@ pub enum Error {
         /// What is wrong, and the way out.
         why: String,
     },
+    /// A shield's order is wrong.
+    #[error("order shield {id}: {what}")]
+    WrongShield {
+        /// The shield.
+        id: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no such shield.
+    #[error("find shield {0}: nothing is held or answered under this name; see hob hold")]
+    UnknownShield(String),
+    /// As many shields as may be are in force.
+    #[error("order another shield: {most} are in force; lift one first")]
+    TooManyShields {
+        /// How many may be.
+        most: usize,
+    },
+    /// The numbers that people ordered are wrong.
+    #[error("scale {service}: {what}")]
+    WrongScale {
+        /// The service.
+        service: Name,
+        /// What is wrong.
+        what: String,
+    },
+    /// The service has no release in this scope.
+    #[error("scale {0}: nothing of it was deployed here; deploy it first")]
+    NotDeployed(Name),
+    /// There is no such node.
+    #[error("find node {0}: it never reported; see hob nodes")]
+    UnknownNode(Name),
+    /// The node was given up.
+    #[error("change node {0}: it was given up; once it is gone it may join again")]
+    NodeKilled(Name),
     /// The archive is not a package that Hob takes.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -158,7 +192,14 @@ impl Error {
             | Self::UnknownRelease { .. }
             | Self::UnknownInstance(_)
             | Self::UnknownRollout(_)
+            | Self::UnknownShield(_)
+            | Self::NotDeployed(_)
+            | Self::UnknownNode(_)
             | Self::NothingDeclared => code::NOT_FOUND,
+            Self::WrongShield { .. } => code::SHIELD,
+            Self::TooManyShields { .. } => code::SHIELDS,
+            Self::WrongScale { .. } => code::SCALE,
+            Self::NodeKilled(_) => code::NODE_KILLED,
             Self::ForeignPackage { .. } | Self::Package(_) => code::PACKAGE,
             Self::NoRollback { .. } => code::NO_ROLLBACK,
             Self::TooLate { .. } => code::ROLLOUT_STATE,

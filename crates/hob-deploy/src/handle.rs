@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hob_core::{Digest, Name, Scope};
 use hob_store::{Blobs, Kv};
 use hob_wire::{
-    Change, Declarations, Instance, Intended, Manifest, NodeReport, NodeSummary, Release, Rollout,
-    RolloutState, RouterReport, RoutingSnapshot, ServiceSummary, Wanted,
+    Change, Declarations, Instance, Intended, Manifest, NodeReport, Release, Rollout, RolloutState,
+    RouterReport, RoutingSnapshot, ServiceSummary, Wanted,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,6 +17,8 @@ use crate::service::{Command, Doors};
 use crate::tokens::Tokens;
 use crate::view::View;
 use crate::{Announce, Config, Error, Service, ServiceScope, declare, package};
+
+mod fleet;
 
 /// How long a caller waits for room in the queue of the loop.
 const COMMAND_WAIT: Duration = Duration::from_secs(10);
@@ -189,11 +191,6 @@ impl Deploy {
         self.view().instances(scope)
     }
 
-    /// Every node that is known.
-    pub fn nodes(&self) -> Vec<NodeSummary> {
-        self.view().nodes.clone()
-    }
-
     /// Has an instance's present process killed with SIGKILL; its agent starts it again.
     pub async fn shoot(&self, instance: &str) -> Result<(), Error> {
         let instance = instance.to_owned();
@@ -217,14 +214,8 @@ impl Deploy {
     }
 
     /// Takes in what a router did and acknowledges.
-    pub async fn router_report(&self, router: &Name, report: &RouterReport) -> Result<(), Error> {
-        let report = Box::new(report.clone());
-        self.tell(Command::RouterReport { router: router.clone(), report }).await
-    }
-
-    /// Names of the routers that reported within their lease.
-    pub fn routers(&self) -> Vec<Name> {
-        self.view().routers.clone()
+    pub async fn router_report(&self, router: &Name, report: RouterReport) -> Result<(), Error> {
+        self.tell(Command::RouterReport { router: router.clone(), report: Box::new(report) }).await
     }
 
     /// Whom a token stands for: none when it is no instance's, or that instance is gone.
@@ -238,11 +229,11 @@ impl Deploy {
         self.doors.count.subscribe()
     }
 
-    fn view(&self) -> Arc<View> {
+    pub(crate) fn view(&self) -> Arc<View> {
         self.doors.view.borrow().clone()
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
     ) -> Result<T, Error> {

@@ -13,7 +13,7 @@ use crate::traffic::Tally;
 
 mod plan;
 
-pub(crate) use plan::{Plan, Terms};
+pub(crate) use plan::{Plan, PlannedProcess, Terms};
 
 /// Rollouts remembered per service and scope.
 pub(crate) const ROLLOUTS_MAX: usize = 50;
@@ -317,6 +317,12 @@ pub(crate) struct Begin {
 pub(crate) struct Facts {
     /// Nodes whose agents reported within their lease.
     pub(crate) nodes: BTreeSet<Name>,
+    /// Nodes that take nothing new, and whose instances are to run elsewhere.
+    pub(crate) cordoned: BTreeSet<Name>,
+    /// Nodes on which nothing runs any more, because somebody said so.
+    pub(crate) dead: BTreeSet<Name>,
+    /// How many instances are meant to run on each node, of all services.
+    pub(crate) load: BTreeMap<Name, usize>,
     /// Whether Hob has run for longer than a lease, so that a node that is not live is lost, not late.
     pub(crate) settled: bool,
     /// Whether every live router routes by the present routes and instances of the service.

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use hob_core::limits::REPORT_LEASE;
 use hob_core::{Digest, Name, Timestamp};
-use hob_wire::{InstanceReport, InstanceState, Intended, IntendedInstance, NodeReport, NodeSummary, Shot};
+use hob_wire::{
+    InstanceReport, InstanceState, Intended, IntendedInstance, NodeReport, NodeSummary, Shot, Usage,
+};
+
+use crate::rows::NodeRow;
 
 /// Nodes that were silent for this many leases are forgotten when nothing is meant to run on them.
 const FORGOTTEN_LEASES: u32 = 60;
@@ -133,15 +137,43 @@ impl Nodes {
         lacking
     }
 
+    /// Whether a node of this name was heard of.
+    pub(crate) fn is_known(&self, name: &Name) -> bool {
+        self.known.contains_key(name)
+    }
+
+    /// Forgets a node.
+    pub(crate) fn remove(&mut self, name: &Name) {
+        self.known.remove(name);
+    }
+
     /// Nodes as others see them.
-    pub(crate) fn summaries(&self, now: Timestamp) -> Vec<NodeSummary> {
-        let summary = |(name, node): (&Name, &Node)| NodeSummary {
+    pub(crate) fn summaries(&self, rows: &BTreeMap<Name, NodeRow>, now: Timestamp) -> Vec<NodeSummary> {
+        let names: BTreeSet<&Name> = self.known.keys().chain(rows.keys()).collect();
+        names.into_iter().map(|name| self.summary(name, rows.get(name), now)).collect()
+    }
+
+    fn summary(&self, name: &Name, row: Option<&NodeRow>, now: Timestamp) -> NodeSummary {
+        let node = self.known.get(name);
+        let report = node.and_then(|node| node.report.as_ref());
+        let intended = node.map_or(0, |node| node.intended.instances.len());
+        let mut usage = Usage::default();
+        for instance in report.into_iter().flat_map(|(_, report)| &report.instances).filter(|one| runs(one)) {
+            usage.cpu_seconds += instance.usage.cpu_seconds;
+            usage.memory_bytes += instance.usage.memory_bytes;
+            usage.pids += instance.usage.pids;
+        }
+        NodeSummary {
             name: name.clone(),
             live: self.live_report(name, now).is_some(),
-            reported: node.report.as_ref().map(|(at, _)| *at),
-            instances: u32::try_from(node.intended.instances.len()).unwrap_or(u32::MAX),
-        };
-        self.known.iter().map(summary).collect()
+            reported: report.map(|(at, _)| *at),
+            instances: u32::try_from(intended).unwrap_or(u32::MAX),
+            state: row.map(|row| row.state).unwrap_or_default(),
+            by: row.map(|row| row.by.clone()),
+            since: row.map(|row| row.since),
+            facts: report.map(|(_, report)| report.facts.clone()).unwrap_or_default(),
+            usage,
+        }
     }
 
     /// Forgets what is known of instances that are gone, and nodes that have been silent for long.

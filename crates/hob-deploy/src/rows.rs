@@ -6,12 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hob_core::{Name, Scope};
 use hob_store::{Expected, Kv};
-use hob_wire::Declarations;
+use hob_wire::{Declarations, Shield};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ReleaseRow, State};
 use crate::{Error, ServiceScope};
+
+mod fleet;
+
+pub(crate) use fleet::{NodeRow, ScaleRow, drop_node, drop_shield, put_node, put_scale, put_shield};
 
 const DECLARATIONS: &str = "deploy/declarations";
 const STATES: &str = "deploy/states/";
@@ -31,6 +35,9 @@ pub(crate) struct Rows {
     pub(crate) declarations: Option<DeclarationsRow>,
     pub(crate) states: BTreeMap<ServiceScope, Arc<State>>,
     pub(crate) releases: BTreeMap<ServiceScope, BTreeMap<u64, Arc<ReleaseRow>>>,
+    pub(crate) shields: BTreeMap<String, Shield>,
+    pub(crate) nodes: BTreeMap<Name, NodeRow>,
+    pub(crate) scales: BTreeMap<ServiceScope, ScaleRow>,
 }
 
 /// Reads all rows.
@@ -48,6 +55,7 @@ pub(crate) async fn load(kv: &dyn Kv) -> Result<Rows, Error> {
         let row: ReleaseRow = decode(&entry.key, &entry.value)?;
         rows.releases.entry(home).or_default().insert(row.number, Arc::new(row));
     }
+    fleet::load(kv, &mut rows).await?;
     Ok(rows)
 }
 

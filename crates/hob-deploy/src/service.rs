@@ -22,10 +22,15 @@ use crate::view::View;
 use crate::world::World;
 use crate::{Announce, Applied, Config, Deploy, Error, ServiceScope, declare};
 
+mod fleet;
 mod release;
+
+pub(crate) use fleet::FleetOrder;
 
 /// Commands that may wait for the loop.
 const COMMANDS_MAX: usize = 256;
+/// Commands that are taken in one turn.
+const TURN_MAX: usize = 64;
 /// How often times are looked at when nothing else happens.
 const TICK: Duration = Duration::from_millis(250);
 /// Steps of one service in one turn; a rollout has fewer stages.
@@ -76,6 +81,7 @@ pub(crate) enum Command {
         router: Name,
         report: Box<RouterReport>,
     },
+    Fleet(FleetOrder),
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -172,7 +178,7 @@ impl Service {
             tokio::select! {
                 () = &mut shutdown => return,
                 command = self.commands.recv() => match command {
-                    Some(command) => self.take(command).await,
+                    Some(command) => self.take_waiting(command).await,
                     None => return,
                 },
                 _ = tick.tick() => {}
@@ -185,6 +191,16 @@ impl Service {
 
     fn now(&self) -> Timestamp {
         self.config.clock.now()
+    }
+
+    /// Takes a command and those that wait behind it: when many instances start, their agents report faster than each
+    /// report deserves a turn of its own.
+    async fn take_waiting(&mut self, first: Command) {
+        self.take(first).await;
+        for _ in 1..TURN_MAX {
+            let Ok(command) = self.commands.try_recv() else { return };
+            self.take(command).await;
+        }
     }
 
     /// Whoever is answered sees what was done: the view comes before the answer. An answer that nobody waits for any
@@ -227,10 +243,9 @@ impl Service {
             Command::RouterReport { router, report } => {
                 let now = self.now();
                 self.world.traffic.report(&report);
-                let in_flight = report.instances.iter().filter(|traffic| traffic.in_flight > 0);
-                let in_flight = in_flight.map(|traffic| (traffic.instance.clone(), traffic.in_flight));
-                self.world.routers.report(router, report.generation, in_flight.collect(), now);
+                self.world.routers.report(router, *report, now);
             }
+            Command::Fleet(order) => self.obey(order).await,
         }
     }
 
@@ -256,7 +271,9 @@ impl Service {
 
     /// Takes steps until nothing changes any more: first those of a service, then what follows for nodes and routers.
     async fn converge(&mut self) {
-        self.derive(self.now());
+        let now = self.now();
+        self.derive(now);
+        self.world.rescale(now);
         for home in self.homes() {
             if let Err(error) = self.converge_home(&home).await {
                 let error = &error as &dyn std::error::Error;
@@ -316,12 +333,12 @@ impl Service {
 
     /// Shows and tells what is new.
     fn publish(&mut self, now: Timestamp) {
-        let view = View::new(&self.world.rows, &self.world.nodes, self.world.routers.live_names(now), now);
+        let view = View::new(&self.world, now);
         let is_known = |id: &str| view.all_instances().contains_key(id);
         self.world.nodes.forget(is_known, now);
         self.world.routers.forget(is_known, now);
-        let mut told = self.conditions.instances(view.all_instances(), now);
-        told.extend(self.conditions.nodes(&view.nodes));
+        self.world.numbers.learn(view.all_instances(), now);
+        let told = self.conditions.look(&view.conditions(&self.world, now), now);
         told.into_iter().for_each(|condition| self.announce.condition(condition));
         let instances = self.tell_instances(&view);
         let rollouts = self.tell_rollouts(&view);
@@ -337,7 +354,7 @@ impl Service {
         for (id, instance) in view.all_instances() {
             let change = match self.told_instances.get(id) {
                 None => EventChange::Create,
-                Some(known) if known != instance => EventChange::Update,
+                Some(known) if !known.is_as(instance) => EventChange::Update,
                 Some(_) => continue,
             };
             is_new = true;

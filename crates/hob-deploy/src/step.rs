@@ -16,7 +16,7 @@ mod gate;
 mod judge;
 mod look;
 mod rank;
-mod settle;
+pub(crate) mod settle;
 
 #[cfg(test)]
 mod simulation;

@@ -5,35 +5,68 @@ use std::sync::Arc;
 
 use hob_core::{Name, Scope, Timestamp};
 use hob_wire::{
-    Declarations, Instance, InstanceState, NodeSummary, Release, ReleaseState, Rollout, Service,
-    ServiceState, ServiceSummary, When,
+    Declarations, Instance, InstanceState, NodeSummary, Release, ReleaseState, Rollout, RouteSummary,
+    RouterSummary, ScaleState, Service, ServiceState, ServiceSummary, ShieldState,
 };
 
 use crate::model::{Member, ReleaseRow, State};
 use crate::nodes::Nodes;
 use crate::rows::Rows;
-use crate::{Identity, ServiceScope};
+use crate::world::World;
+use crate::{Identity, ServiceScope, conditions, shields};
 
 /// Answers to questions.
 #[derive(Default)]
 pub(crate) struct View {
     pub(crate) declarations: Option<(u64, Arc<Declarations>)>,
     pub(crate) nodes: Vec<NodeSummary>,
-    pub(crate) routers: Vec<Name>,
+    pub(crate) routers: Vec<RouterSummary>,
+    pub(crate) routes: Vec<RouteSummary>,
+    pub(crate) shields: Vec<ShieldState>,
+    scales: BTreeMap<ServiceScope, ScaleState>,
     states: BTreeMap<ServiceScope, Arc<State>>,
     releases: BTreeMap<ServiceScope, BTreeMap<u64, Arc<ReleaseRow>>>,
     instances: BTreeMap<String, Instance>,
 }
 
 impl View {
-    pub(crate) fn new(rows: &Rows, nodes: &Nodes, routers: Vec<Name>, now: Timestamp) -> Self {
+    pub(crate) fn new(world: &World, now: Timestamp) -> Self {
+        let World { rows, nodes, routers, numbers, .. } = world;
+        let instances = instances(rows, nodes, now);
+        let scales = rows.states.keys();
+        let scales = scales.filter_map(|home| Some((home.clone(), numbers.state(home, rows, &instances)?)));
+        let shields = shields::in_order(&rows.shields);
         Self {
             declarations: rows.declarations.as_ref().map(|row| (row.revision, Arc::clone(&row.declarations))),
-            nodes: nodes.summaries(now),
-            routers,
+            nodes: nodes.summaries(&rows.nodes, now),
+            routers: routers.summaries(now),
+            routes: routers.routes(now),
+            shields: shields.iter().map(|shield| routers.shield(shield, true, now)).collect(),
+            scales: scales.collect(),
             states: rows.states.clone(),
             releases: rows.releases.clone(),
-            instances: instances(rows, nodes, now),
+            instances,
+        }
+    }
+
+    /// What conditions are seen from.
+    pub(crate) fn conditions<'w>(&'w self, world: &'w World, now: Timestamp) -> conditions::World<'w> {
+        let sets = world.rows.states.values().flat_map(|state| state.sets.values());
+        let members = || sets.clone().flat_map(|set| set.members.iter().map(move |member| (set, member)));
+        let exclusive = members().filter(|(set, member)| set.plan.is_single(&member.process));
+        let unplaced = members().filter(|(_, member)| member.node.is_none() && !member.stopped);
+        let rolling = world.rows.states.iter();
+        let rolling = rolling.filter_map(|(home, state)| Some((home.clone(), state.active.as_ref()?.to)));
+        conditions::World {
+            instances: &self.instances,
+            nodes: &self.nodes,
+            routers: &self.routers,
+            shields: &world.rows.shields,
+            exclusive: exclusive.map(|(_, member)| member.id.as_str()).collect(),
+            unplaced: unplaced.map(|(_, member)| member.id.as_str()).collect(),
+            rolling: rolling.collect(),
+            dead: world.dead_nodes(&world.nodes.live(now), now),
+            settled: world.is_settled(now),
         }
     }
 
@@ -50,13 +83,19 @@ impl View {
     /// Whether a question other than about instances and rollouts' states has another answer here.
     pub(crate) fn differs(&self, other: &Self) -> bool {
         let revision = |view: &Self| view.declarations.as_ref().map(|(revision, _)| *revision);
-        let live = |view: &Self| -> Vec<(Name, bool)> {
-            view.nodes.iter().map(|node| (node.name.clone(), node.live)).collect()
+        let nodes = |view: &Self| -> Vec<_> {
+            view.nodes.iter().map(|node| (node.name.clone(), node.live, node.state)).collect()
+        };
+        let routers = |view: &Self| -> Vec<_> {
+            let routers = view.routers.iter();
+            routers.map(|router| (router.name.clone(), router.live, router.generation)).collect()
         };
         revision(self) != revision(other)
-            || live(self) != live(other)
-            || self.routers != other.routers
+            || nodes(self) != nodes(other)
+            || routers(self) != routers(other)
             || self.states != other.states
+            || self.scales != other.scales
+            || self.shields.iter().ne(&other.shields)
     }
 
     pub(crate) fn rollouts(&self, service: &Name, scope: &Scope) -> Vec<Rollout> {
@@ -94,6 +133,16 @@ impl View {
         self.instances.values().filter(is_asked).cloned().collect()
     }
 
+    /// Live routers that do not route by a generation yet.
+    pub(crate) fn waiting(&self, generation: u64) -> Vec<Name> {
+        let late = self.routers.iter().filter(|router| router.live && router.generation < generation);
+        late.map(|router| router.name.clone()).collect()
+    }
+
+    pub(crate) fn scale(&self, service: &Name, scope: &Scope) -> Option<ScaleState> {
+        self.scales.get(&home(service, scope)).cloned()
+    }
+
     pub(crate) fn identity(&self, instance: &str) -> Option<Identity> {
         let found = self.instances.get(instance)?;
         Some(Identity {
@@ -120,7 +169,9 @@ impl View {
         let row = shown.and_then(|number| self.releases.get(&home)?.get(&number));
         let declared = self.declarations.as_ref().and_then(|(_, all)| all.services.get(name));
         let descriptor: &Service = declared.or(row.map(|row| &row.descriptor))?;
-        let wanted = row.map_or(0, |row| wanted(&row.descriptor));
+        let set = shown.and_then(|number| state?.sets.get(&number));
+        let plan = set.map(|set| &set.plan);
+        let wanted = plan.map_or(0, |plan| plan.wanted(false) + plan.wanted(true));
         let is_ready = |instance: &&Instance| {
             instance.service == *name
                 && instance.environment == scope.environment
@@ -152,12 +203,6 @@ impl View {
             rollout: state.and_then(|state| state.rollouts.last()).map(|rollout| rollout.id.clone()),
         })
     }
-}
-
-/// How many instances of a descriptor's processes stay.
-fn wanted(descriptor: &Service) -> u32 {
-    let stays = descriptor.processes.values().filter(|process| process.when == When::Always);
-    stays.map(|process| process.replicas).sum()
 }
 
 fn home(service: &Name, scope: &Scope) -> ServiceScope {
@@ -203,5 +248,9 @@ fn instance(home: &ServiceScope, release: u64, member: &Member, nodes: &Nodes, n
             Some(report) => report.reason.clone(),
             None => Some(no_node.to_owned()).filter(|_| member.node.is_none()),
         },
+        ended: report.and_then(|report| report.ended.clone()),
+        status: report.and_then(|report| report.status.clone()),
+        confinement: report.map(|report| report.confinement.clone()).unwrap_or_default(),
+        usage: report.map(|report| report.usage).unwrap_or_default(),
     }
 }

@@ -1,18 +1,25 @@
 //! What was decided and what is seen, together: everything that a step needs, and all that follows from one. No I/O.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use hob_core::limits::REPORT_LEASE;
 use hob_core::{Digest, Name, Scope, Timestamp};
-use hob_wire::RolloutState;
-use std::sync::Arc;
+use hob_wire::{NodeState, RolloutState};
 
 use crate::model::{Fact, Facts, Input, Member, Set, Stage, State};
 use crate::nodes::Nodes;
+use crate::numbers::Numbers;
 use crate::routers::Routers;
 use crate::rows::Rows;
 use crate::step::{self, Action};
 use crate::tokens::Tokens;
 use crate::traffic::Traffic;
-use crate::{Config, ServiceScope, Timings, compose};
+use crate::{Config, ServiceScope, Timings, compose, shields};
+
+/// How long a node that is given up has to end what it runs, before it counts as dead.
+const KILL_TIME: Duration = Duration::from_secs(60);
 
 /// The state of the loop.
 pub(crate) struct World {
@@ -20,6 +27,7 @@ pub(crate) struct World {
     pub(crate) nodes: Nodes,
     pub(crate) routers: Routers,
     pub(crate) traffic: Traffic,
+    pub(crate) numbers: Numbers,
     started: Timestamp,
     /// Whether routes were given out since the start.
     is_open: bool,
@@ -36,7 +44,8 @@ impl World {
         let (nodes, routers) = (Nodes::new(first), Routers::new(first, now));
         let mut traffic = Traffic::default();
         rows.states.iter().for_each(|(home, state)| traffic.follow(home, state));
-        Self { rows, nodes, routers, traffic, started: now, is_open: false, is_stale: true }
+        let numbers = Numbers::new(now);
+        Self { rows, nodes, routers, traffic, numbers, started: now, is_open: false, is_stale: true }
     }
 
     /// The next state of a service in a scope and what to do about it; none when nothing changes.
@@ -48,7 +57,9 @@ impl World {
         now: Timestamp,
     ) -> Option<(State, Vec<Action>)> {
         let known = self.rows.states.get(home).cloned().unwrap_or_default();
-        let (next, actions) = step::step(State::clone(&known), input, timings, now);
+        let mut state = State::clone(&known);
+        self.numbers.apply(home, &mut state);
+        let (next, actions) = step::step(state, input, timings, now);
         (next != *known).then_some((next, actions))
     }
 
@@ -76,7 +87,33 @@ impl World {
         }
         let opens = !std::mem::replace(&mut self.is_open, true);
         let (routes, pools) = compose::routing(&self.rows, &self.nodes, now);
-        self.routers.publish(routes, pools) || opens
+        self.routers.publish(routes, pools, shields::in_order(&self.rows.shields)) || opens
+    }
+
+    /// Works out anew how many instances each service should have.
+    pub(crate) fn rescale(&mut self, now: Timestamp) {
+        self.numbers.look(&self.rows, &self.routers, now);
+    }
+
+    /// Nodes that nobody hears any more although they were told to go, or that had their time to.
+    pub(crate) fn dead_nodes(&self, live: &BTreeSet<Name>, now: Timestamp) -> BTreeSet<Name> {
+        let is_settled = self.is_settled(now);
+        let killed = self.rows.nodes.iter().filter(|(_, row)| row.state == NodeState::Killed);
+        let is_dead = |name: &Name, since: Timestamp| {
+            (is_settled && !live.contains(name)) || now.since(since) >= KILL_TIME
+        };
+        killed.filter(|(name, row)| is_dead(name, row.since)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether Hob has run for so long that who is silent is lost, not late.
+    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+        now.since(self.started) >= REPORT_LEASE
+    }
+
+    /// Whether anything is meant to run, or may not have ended, on a node.
+    pub(crate) fn has_members(&self, node: &Name) -> bool {
+        let sets = self.rows.states.values().flat_map(|state| state.sets.values());
+        sets.flat_map(|set| &set.members).any(|member| member.node.as_ref() == Some(node))
     }
 
     /// Whether every node on which something should run has reported, or had its time to. Until then routers go on by
@@ -85,24 +122,29 @@ impl World {
         let live = self.nodes.live(now);
         let sets = self.rows.states.values().flat_map(|state| state.sets.values());
         let mut members = sets.flat_map(|set| &set.members).filter(|member| !member.stopped);
-        let is_late = now.since(self.started) >= REPORT_LEASE;
-        is_late || members.all(|member| member.node.as_ref().is_none_or(|node| live.contains(node)))
+        self.is_settled(now)
+            || members.all(|member| member.node.as_ref().is_none_or(|node| live.contains(node)))
     }
 
     /// What nodes and routers report of one service in one scope.
     pub(crate) fn facts(&self, home: &ServiceScope, now: Timestamp) -> Facts {
-        let settled = now.since(self.started) >= REPORT_LEASE;
-        let nodes = self.nodes.live(now);
+        let settled = self.is_settled(now);
+        let mut nodes = self.nodes.live(now);
+        let dead = self.dead_nodes(&nodes, now);
+        nodes.retain(|node| !dead.contains(node));
         let acknowledged = self.is_open && self.routers.has_acknowledged(&compose::pool_name(home), now);
         let mut facts = Facts { settled, acknowledged, ..Facts::default() };
         let sets = self.rows.states.get(home).map(|state| &state.sets);
         for set in sets.into_iter().flat_map(|sets| sets.values()) {
             for member in &set.members {
                 let is_lost = member.node.as_ref().is_some_and(|node| settled && !nodes.contains(node));
-                facts.instances.insert(member.id.clone(), self.fact(set, member, is_lost, now));
+                let is_dead = member.node.as_ref().is_some_and(|node| dead.contains(node));
+                facts.instances.insert(member.id.clone(), self.fact(set, member, (is_lost, is_dead), now));
             }
         }
-        facts.nodes = nodes;
+        facts.cordoned = self.rows.nodes.keys().cloned().collect();
+        facts.load = self.nodes.intended().map(|(node, all)| (node.clone(), all.instances.len())).collect();
+        (facts.nodes, facts.dead) = (nodes, dead);
         self.look_at_rollout(home, &mut facts, now);
         facts
     }
@@ -146,11 +188,11 @@ impl World {
         })
     }
 
-    fn fact(&self, set: &Set, member: &Member, is_lost: bool, now: Timestamp) -> Fact {
+    fn fact(&self, set: &Set, member: &Member, (is_lost, is_dead): (bool, bool), now: Timestamp) -> Fact {
         let clear = self.routers.is_clear(&member.id, now);
         let Some(node) = &member.node else { return Fact { clear, gone: true, ..Fact::default() } };
-        let report = self.nodes.instance(node, &member.id, now);
-        let may_be_forgotten = is_lost && !set.plan.is_single(&member.process);
+        let report = self.nodes.instance(node, &member.id, now).filter(|_| !is_dead);
+        let may_be_forgotten = is_dead || (is_lost && !set.plan.is_single(&member.process));
         Fact {
             state: report.map(|report| report.state),
             restarts: report.map_or(0, |report| report.restarts),

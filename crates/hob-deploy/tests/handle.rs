@@ -161,7 +161,7 @@ async fn router(deploy: Deploy) {
             connections: 0,
             held: BTreeMap::new(),
         };
-        if deploy.router_report(&name("router"), &report).await.is_err() {
+        if deploy.router_report(&name("router"), report).await.is_err() {
             return;
         }
         let _ = tokio::time::timeout(Duration::from_millis(500), routing.changed()).await;

@@ -50,4 +50,6 @@ pub enum Role {
     Node,
     /// A router.
     Router,
+    /// A machine that may become a node.
+    Joining,
 }

@@ -4,6 +4,8 @@ use hob_core::{Name, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{Confinement, Usage};
+
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -22,7 +24,7 @@ pub enum InstanceState {
 }
 
 /// One running process of a release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
     /// Unique and typeable: `orders-web-3x7k2m9qza`.
     pub id: String,
@@ -55,4 +57,23 @@ pub struct Instance {
     /// Why it is not ready, when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How its last process ended: `status 0`, `signal 9`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// What it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// How it is confined.
+    #[serde(default)]
+    pub confinement: Confinement,
+    /// What it uses.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+impl Instance {
+    /// Whether it is as the other is, apart from what it uses, which changes all the time.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self == other || Self { usage: other.usage, ..self.clone() } == *other
+    }
 }

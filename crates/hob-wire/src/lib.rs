@@ -11,6 +11,7 @@ mod descriptor;
 mod entity;
 mod event;
 mod flaw;
+mod fleet;
 mod hal;
 pub mod incoming;
 mod instance;
@@ -47,6 +48,10 @@ pub use descriptor::{
 pub use entity::Entity;
 pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
 pub use flaw::Flaw;
+pub use fleet::{
+    JoinToken, NewJoinToken, NewShield, NodePatch, NodeState, NodeSummary, ProcessScale, RouteSummary,
+    RouterSummary, ScaleOrder, ScaleState, ShieldState,
+};
 pub use hal::{Hal, Link, Links, Page};
 pub use incoming::{EventFlaw, Incoming, Payload, Unread};
 pub use instance::{Instance, InstanceState};
@@ -79,5 +84,5 @@ pub use subscription::{
     DeliverySpec, FilterSpec, Nack, OnPoison, PushFormat, Seek, Stall, SubscriptionPatch, SubscriptionSpec,
     SubscriptionState, Touched, WantedState,
 };
-pub use summary::{NodeSummary, ServiceState, ServiceSummary};
+pub use summary::{ServiceState, ServiceSummary};
 pub use topic::{AckMode, Quota, Retention, Topic, TopicKind, TopicTerms};

@@ -1,6 +1,6 @@
-//! Services and nodes at a glance: the rows of their lists.
+//! Services at a glance: the rows of their list.
 
-use hob_core::{Name, Timestamp};
+use hob_core::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,18 +57,4 @@ pub struct ServiceSummary {
     /// The newest rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<String>,
-}
-
-/// A machine with an agent: an item of `GET /v1/nodes`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NodeSummary {
-    /// Its name.
-    pub name: Name,
-    /// Whether its agent reported within its lease.
-    pub live: bool,
-    /// When its agent last reported, by the core's clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reported: Option<Timestamp>,
-    /// Instances that run on it.
-    pub instances: u32,
 }

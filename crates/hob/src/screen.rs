@@ -69,7 +69,7 @@ impl Cell {
                 Style::new().green()
             }
             "failed" | "down" | "lost" | "error" | "open" | "stalled" | "unavailable" => Style::new().red(),
-            "standby" | "retired" | "stopped" | "superseded" => Style::new().dim(),
+            "standby" | "retired" | "stopped" | "superseded" | "killed" => Style::new().dim(),
             _ => Style::new().yellow(),
         };
         Self::styled(text, style)
@@ -138,6 +138,33 @@ fn lines(head: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<String> {
     std::iter::once(titles.as_slice()).chain(rows.iter().map(Vec::as_slice)).map(told).collect()
 }
 
+/// Writes what is known of one thing, a line each.
+pub(crate) fn facts(facts: &[(&str, String)]) {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let bold = Style::new().bold();
+    for (name, value) in facts {
+        line(format!("{}{} {value}", bold.apply_to(name), " ".repeat(width - name.len())));
+    }
+}
+
+/// Words with commas; a dash for none.
+pub(crate) fn listed(words: &[String]) -> String {
+    if words.is_empty() { "-".to_owned() } else { words.join(", ") }
+}
+
+/// A number of bytes as people read it: `512 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if value < 10.0 && unit != "B" { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
 /// How long ago something was: `12s`, `5m3s`.
 pub(crate) fn ago(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(time).as_secs();
@@ -187,6 +214,12 @@ pub(crate) fn sparkline(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_short() {
+        let told = [0, 1023, 1024, 512 << 20, 24 << 30].map(bytes);
+        assert_eq!(told, ["0 B", "1023 B", "1.0 KiB", "512 MiB", "24 GiB"]);
+    }
 
     #[test]
     fn sparklines_show_the_shape() {

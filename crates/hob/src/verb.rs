@@ -10,6 +10,10 @@ mod issues;
 mod list;
 mod logs;
 mod metrics;
+mod nodes;
+mod routers;
+mod scale;
+mod shields;
 mod subscriptions;
 mod topics;
 mod up;
@@ -18,7 +22,7 @@ use std::process::ExitCode;
 
 use hob_core::Secret;
 
-use crate::cli::{Arguments, Global, TopicVerb, Verb};
+use crate::cli::{Arguments, Global, InstanceVerb, TopicVerb, Verb};
 use crate::failure::{Exit, Failure};
 use crate::remote::Remote;
 use crate::settings::{Settings, caller_token};
@@ -61,8 +65,16 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Rollout(arguments) => deploy::rollout(&remote, global, &arguments).await?,
         Verb::Releases(arguments) => list::releases(&remote, global, &arguments).await?,
         Verb::Services => list::services(&remote, global).await?,
-        Verb::Instances { service } => list::instances(&remote, global, service.as_ref()).await?,
-        Verb::Nodes => list::nodes(&remote, global).await?,
+        Verb::Instances { verb: Some(InstanceVerb::Show { instance }), .. } => {
+            list::instance(&remote, global, &instance).await?;
+        }
+        Verb::Instances { service, verb: None } => list::instances(&remote, global, service.as_ref()).await?,
+        Verb::Nodes { verb } => nodes::nodes(&remote, global, verb).await?,
+        Verb::Routers => routers::routers(&remote, global).await?,
+        Verb::Routes => routers::routes(&remote, global).await?,
+        Verb::Scale(arguments) => scale::scale(&remote, global, &arguments).await?,
+        Verb::Hold(arguments) => shields::hold(&remote, global, arguments).await?,
+        Verb::Maintenance { verb } => shields::maintenance(&remote, global, verb).await?,
         Verb::Shoot { instance } => list::shoot(&remote, &instance).await?,
         Verb::Status => list::status(&remote, global).await?,
         Verb::Logs(arguments) => logs::logs(&remote, global, &arguments).await?,

@@ -6,7 +6,9 @@ use super::Tree;
 const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["hob-api", "hob-ingest", "hob-sdk"]),
     ("cel", &["hob-watch"]),
+    ("chrono-tz", &["hob-deploy"]),
     ("clap", &["hob", "xtask"]),
+    ("croner", &["hob-deploy"]),
     ("anyhow", &["hob", "xtask"]),
     ("hyper", &["hob-router"]),
     ("hyper-util", &["hob-router"]),

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use hob_core::Name;
-use hob_wire::{Hal, Intended, NodeReport, NodeSummary, Page, RecordBatch, SampleBatch};
+use axum::routing::{delete, get, patch, post};
+use hob_core::{Name, code};
+use hob_wire::{
+    Hal, Intended, NodePatch, NodeReport, NodeState, NodeSummary, Page, RecordBatch, Role, SampleBatch,
+};
 use http::{StatusCode, Uri};
 
 use super::routing::snapshots;
-use crate::auth::Who;
+use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, PageParams, Params, Path, page_of};
+use crate::extract::{Body, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -21,6 +23,23 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/v1/nodes", Who::Viewer, "The nodes", get(list))
             .paged()
             .answers::<Page<NodeSummary>>(200),
+        Endpoint::get("/v1/nodes/{node}", Who::Viewer, "One node", get(show))
+            .answers::<Hal<NodeSummary>>(200),
+        Endpoint::patch(
+            "/v1/nodes/{node}",
+            Who::Admin,
+            "Drain a node, or have it take instances again",
+            patch(set),
+        )
+        .takes::<NodePatch>()
+        .answers::<Hal<NodeSummary>>(200),
+        Endpoint::delete(
+            "/v1/nodes/{node}",
+            Who::Admin,
+            "Give a node up: what it runs moves elsewhere, then it is forgotten",
+            delete(kill),
+        )
+        .answers::<Hal<NodeSummary>>(202),
         Endpoint::get(
             "/v1/nodes/{node}/intended",
             Who::Node,
@@ -36,24 +55,72 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+fn resource(node: NodeSummary) -> Hal<NodeSummary> {
+    let href = format!("/v1/nodes/{}", node.name);
+    Hal::new(node, href)
+}
+
+fn find(api: &Api, name: &Name) -> Result<Hal<NodeSummary>, ApiError> {
+    let node = api.deploy.nodes().into_iter().find(|node| node.name == *name);
+    Ok(resource(node.ok_or_else(|| hob_deploy::Error::UnknownNode(name.clone()))?))
+}
+
+/// A node speaks for itself alone: what another should run names that one's secrets.
+fn check_name(caller: &Caller, node: &Name) -> Result<(), ApiError> {
+    if caller.role == Role::Admin || caller.name == node.as_str() {
+        return Ok(());
+    }
+    let detail = format!("{} may not speak for node {node}", caller.name);
+    Err(ApiError::new(code::NOT_ALLOWED, detail).hint("a node's token is for its own name"))
+}
+
 async fn list(
     State(api): State<Api>,
     Params(params): Params<PageParams>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let nodes = api.deploy.nodes().into_iter().map(|node| Hal::new(node, "/v1/nodes"));
-    page_of(nodes.collect(), &params, &uri)
+    page_of(api.deploy.nodes().into_iter().map(resource).collect(), &params, &uri)
 }
 
-async fn intended(State(api): State<Api>, Path(node): Path<Name>) -> Response {
-    snapshots::<Arc<Intended>>(api.deploy.intended(&node))
+async fn show(State(api): State<Api>, Path(node): Path<Name>) -> Result<Response, ApiError> {
+    Ok(json(StatusCode::OK, &find(&api, &node)?))
+}
+
+async fn set(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(node): Path<Name>,
+    Body(NodePatch { state }): Body<NodePatch>,
+) -> Result<Response, ApiError> {
+    if state == NodeState::Killed {
+        let problem = ApiError::new(code::INVALID, "a node is given up with DELETE");
+        return Err(problem.hint("state is `active` or `draining`"));
+    }
+    api.deploy.set_node(&node, state, &caller.name).await?;
+    Ok(json(StatusCode::OK, &find(&api, &node)?))
+}
+
+async fn kill(State(api): State<Api>, caller: Caller, Path(node): Path<Name>) -> Result<Response, ApiError> {
+    api.deploy.set_node(&node, NodeState::Killed, &caller.name).await?;
+    Ok(json(StatusCode::ACCEPTED, &find(&api, &node)?))
+}
+
+async fn intended(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(node): Path<Name>,
+) -> Result<Response, ApiError> {
+    check_name(&caller, &node)?;
+    Ok(snapshots::<Arc<Intended>>(api.deploy.intended(&node)))
 }
 
 async fn report(
     State(api): State<Api>,
+    caller: Caller,
     Path(node): Path<Name>,
     Body(report): Body<NodeReport>,
 ) -> Result<Response, ApiError> {
+    check_name(&caller, &node)?;
     api.deploy.node_report(&node, report).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

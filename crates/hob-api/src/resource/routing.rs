@@ -9,15 +9,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hob_core::Name;
-use hob_wire::{RouterReport, RoutingSnapshot};
-use http::{StatusCode, header};
+use hob_wire::{Hal, Page, RouteSummary, RouterReport, RouterSummary, RoutingSnapshot};
+use http::{StatusCode, Uri, header};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, Path};
+use crate::extract::{Body, PageParams, Params, Path, page_of};
 use crate::state::Api;
 use crate::traffic;
 
@@ -35,6 +35,17 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             post(report),
         )
         .takes::<RouterReport>(),
+        Endpoint::get(
+            "/v1/routers",
+            Who::Viewer,
+            "The routers, and what they hold, eject and refuse",
+            get(routers),
+        )
+        .paged()
+        .answers::<Page<RouterSummary>>(200),
+        Endpoint::get("/v1/routes", Who::Viewer, "The routes, and how each does", get(routes))
+            .paged()
+            .answers::<Page<RouteSummary>>(200),
     ]
 }
 
@@ -50,9 +61,32 @@ async fn report(
     Path(router): Path<Name>,
     Body(report): Body<RouterReport>,
 ) -> Result<Response, ApiError> {
-    api.deploy.router_report(&router, &report).await?;
-    api.metrics.append(traffic::samples(&report)).await?;
+    let samples = traffic::samples(&report);
+    api.deploy.router_report(&router, report).await?;
+    api.metrics.append(samples).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn routers(
+    State(api): State<Api>,
+    Params(params): Params<PageParams>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let routers = api.deploy.router_summaries().into_iter();
+    page_of(routers.map(|router| Hal::new(router, "/v1/routers")).collect(), &params, &uri)
+}
+
+async fn routes(
+    State(api): State<Api>,
+    Params(params): Params<PageParams>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let resource = |route: RouteSummary| {
+        let query = format!("environment={}&tenant={}", route.environment, route.tenant);
+        let service = format!("/v1/services/{}?{query}", route.service);
+        Hal::new(route, "/v1/routes").link("service", service)
+    };
+    page_of(api.deploy.routes().into_iter().map(resource).collect(), &params, &uri)
 }
 
 /// A stream of whole snapshots, a JSON line each: the present one at once, then each newer one; in between an empty

@@ -1,13 +1,12 @@
 //! The level-triggered half of the step: given which releases are wanted, which instances there should be.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hob_core::{Digest, Name, Timestamp};
 use hob_wire::InstanceState;
 
-use std::time::Duration;
-
-use crate::model::{Active, Facts, Member, Plan, Set, Stage, State, WEB};
+use crate::model::{Active, Facts, Member, Set, Stage, State, WEB};
+use crate::placement;
 
 const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -30,6 +29,7 @@ pub(super) fn forget_gone(state: &mut State, facts: &Facts) {
 
 /// Gives every wanted release its instances, has all others leave, and finds a node for each.
 pub(super) fn settle(state: &mut State, facts: &Facts, now: Timestamp) {
+    placement::give_up_lost(state, facts);
     let wanted = wanted(state);
     let active = state.active.clone();
     let controls = active.as_ref().map_or(0, |active| controls(state, active));
@@ -41,8 +41,10 @@ pub(super) fn settle(state: &mut State, facts: &Facts, now: Timestamp) {
         let is_compared = controls > 0 && active.as_ref().is_some_and(|active| active.from == Some(*release));
         let to = active.as_ref().filter(|active| active.to == *release);
         settle_once(set, to, facts, now);
+        let leavers = placement::leavers(set, facts);
         for member in set.members.iter_mut().filter(|member| !set.plan.is_once(&member.process)) {
             let should_run = match () {
+                () if leavers.contains(&member.id) => false,
                 () if member.control => is_compared,
                 () if set.plan.is_exclusive(&member.process) => is_working,
                 () => is_wanted,
@@ -55,16 +57,16 @@ pub(super) fn settle(state: &mut State, facts: &Facts, now: Timestamp) {
         }
         if is_wanted {
             let room = if to.is_some() { room(set, surge, facts) } else { usize::MAX };
-            fill(set, false, room, |_| true);
+            fill(set, false, room, (facts, now), |_| true);
         }
         if is_compared {
             let room = room(set, surge, facts);
-            fill_controls(set, controls, room);
+            fill_controls(set, controls, room, now);
         }
         note_ready(set, facts, now);
     }
-    start_workers(state);
-    place(state, facts);
+    start_workers(state, facts, now);
+    placement::place(state, facts);
 }
 
 /// Fresh instances of the release before that run beside the target's until its last share.
@@ -111,7 +113,7 @@ fn settle_once(set: &mut Set, active: Option<&Active>, facts: &Facts, now: Times
         && let Some((process, _)) = next.next()
         && members.iter().all(|member| member.process != *process)
     {
-        let id = fresh_id(seed, process, members);
+        let id = fresh_id(seed, process, members, now);
         members.push(Member::new(id, process.clone()));
     }
 }
@@ -159,7 +161,7 @@ fn wanted(state: &State) -> Vec<u64> {
 }
 
 /// Exclusive instances come to be only where none of another release is left.
-fn start_workers(state: &mut State) {
+fn start_workers(state: &mut State, facts: &Facts, now: Timestamp) {
     let Some(release) = state.workers else { return };
     let others = state.sets.iter().filter(|(number, _)| **number != release);
     let busy: Vec<Name> = others
@@ -167,81 +169,56 @@ fn start_workers(state: &mut State) {
         .map(|member| member.process.clone())
         .collect();
     if let Some(set) = state.sets.get_mut(&release) {
-        fill(set, true, usize::MAX, |process| !busy.contains(process));
+        fill(set, true, usize::MAX, (facts, now), |process| !busy.contains(process));
     }
 }
 
 /// Adds the instances that are missing, at most as many as there is room for. One that has been told to stop does not
 /// count, and an exclusive process waits until it is gone.
-fn fill(set: &mut Set, exclusive: bool, mut room: usize, may_start: impl Fn(&Name) -> bool) {
+fn fill(
+    set: &mut Set,
+    exclusive: bool,
+    mut room: usize,
+    (facts, now): (&Facts, Timestamp),
+    may_start: impl Fn(&Name) -> bool,
+) {
     let Set { plan, seed, members, .. } = set;
     for (process, planned) in &plan.processes {
-        let of_process = |member: &&Member| member.process == *process && !member.control;
-        let is_ending = members.iter().filter(of_process).any(|member| member.stopped);
+        let of_process = members.iter().filter(|member| member.process == *process && !member.control);
+        let of_process: Vec<&Member> = of_process.collect();
+        let is_ending = of_process.iter().any(|member| member.stopped);
         let is_other = planned.exclusive != exclusive || planned.once_ms.is_some();
         if is_other || !may_start(process) || (exclusive && is_ending) {
             continue;
         }
-        let running = members.iter().filter(of_process).filter(|member| !member.stopped).count();
-        let missing = (planned.replicas as usize).saturating_sub(running).min(room);
+        let missing = placement::missing(planned, &of_process, facts).min(room);
         room -= missing;
         for _ in 0..missing {
-            let id = fresh_id(seed, process, members);
+            let id = fresh_id(seed, process, members, now);
             members.push(Member::new(id, process.clone()));
         }
     }
 }
 
 /// Adds the instances with which a newer release is compared.
-fn fill_controls(set: &mut Set, wanted: usize, room: usize) {
+fn fill_controls(set: &mut Set, wanted: usize, room: usize, now: Timestamp) {
     let Set { plan, seed, members, .. } = set;
     let Some(web) = plan.processes.keys().find(|name| name.as_str() == WEB) else { return };
     let running = members.iter().filter(|member| member.control && !member.stopped).count();
     for _ in 0..wanted.saturating_sub(running).min(room) {
-        let id = fresh_id(seed, web, members);
+        let id = fresh_id(seed, web, members, now);
         members.push(Member { control: true, ..Member::new(id, web.clone()) });
     }
 }
 
-/// Ids look random and are repeatable: 50 bits of a hash of the rollout's id, which is random.
-fn fresh_id(seed: &str, process: &Name, members: &[Member]) -> String {
+/// Ids look random and are repeatable: 50 bits of a hash of the rollout's id, which is random, and of the time. None is
+/// given twice, because a token stands for an id.
+fn fresh_id(seed: &str, process: &Name, members: &[Member], now: Timestamp) -> String {
     let service = seed.split_once('/').map_or("", |(service, _)| service);
     let mut ids = (0_u32..).map(|count| {
-        let digest = Digest::of(format!("{seed}/{process}/{count}").as_bytes());
+        let digest = Digest::of(format!("{seed}/{process}/{}/{count}", now.as_micros()).as_bytes());
         let letters = digest.as_bytes()[..10].iter().map(|byte| ID_ALPHABET[usize::from(byte & 31)] as char);
         format!("{service}-{process}-{}", letters.collect::<String>())
     });
     ids.find(|id| members.iter().all(|member| member.id != *id)).expect("the counter finds a free id")
-}
-
-/// Puts instances without a node on the live node with the fewest, and moves those that may be moved from a node that
-/// is lost. An exclusive one stays: nobody knows whether it still runs there.
-fn place(state: &mut State, facts: &Facts) {
-    if facts.nodes.is_empty() {
-        return;
-    }
-    let mut load: BTreeMap<Name, usize> = facts.nodes.iter().map(|node| (node.clone(), 0)).collect();
-    for member in state.sets.values().flat_map(|set| &set.members) {
-        if let Some(count) = member.node.as_ref().and_then(|node| load.get_mut(node)) {
-            *count += 1;
-        }
-    }
-    for set in state.sets.values_mut() {
-        for member in &mut set.members {
-            if !needs_node(member, &set.plan, facts) {
-                continue;
-            }
-            let Some((node, count)) = load.iter_mut().min_by_key(|(_, count)| **count) else { return };
-            member.node = Some(node.clone());
-            *count += 1;
-        }
-    }
-}
-
-fn needs_node(member: &Member, plan: &Plan, facts: &Facts) -> bool {
-    match &member.node {
-        _ if member.stopped => false,
-        None => true,
-        Some(node) => facts.settled && !facts.nodes.contains(node) && !plan.is_single(&member.process),
-    }
 }

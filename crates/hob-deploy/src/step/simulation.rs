@@ -336,10 +336,8 @@ impl Simulation {
             let report = router.turn(self.tick, self.published.as_ref(), &mut self.dice, &self.flaws);
             let Some(report) = report else { continue };
             self.world.traffic.report(&report);
-            let in_flight = report.instances.iter().filter(|traffic| traffic.in_flight > 0);
-            let in_flight = in_flight.map(|traffic| (traffic.instance.clone(), traffic.in_flight)).collect();
             let name = format!("router-{index}").parse().unwrap();
-            self.world.routers.report(name, report.generation, in_flight, now);
+            self.world.routers.report(name, report, now);
         }
     }
 

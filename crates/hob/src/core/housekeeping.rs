@@ -1,8 +1,10 @@
-//! Keeps the signals log within its bound: telemetry is forgotten from its oldest end.
+//! Keeps the signals log within its bound: telemetry is forgotten from its oldest end. And forgets nodes that are over.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hob_api::Tokens;
+use hob_deploy::Deploy;
 use hob_store::Log;
 
 /// Bytes of log lines and samples that are kept.
@@ -10,6 +12,8 @@ const SIGNALS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 const EVERY: Duration = Duration::from_secs(60);
 /// Of the records, so many of a hundred are forgotten at once.
 const PER_TRIM: u64 = 5;
+/// Time between looks for nodes that are over.
+const BURY_EVERY: Duration = Duration::from_secs(2);
 
 /// Trims until the process ends.
 pub(super) async fn trim(signals: Arc<dyn Log>) {
@@ -24,6 +28,26 @@ pub(super) async fn trim(signals: Arc<dyn Log>) {
             Ok(oldest) => tracing::info!(oldest, "old telemetry was forgotten"),
             Err(error) => {
                 tracing::warn!(error = hob_api::chain(&error), "old telemetry could not be forgotten")
+            }
+        }
+    }
+}
+
+/// Takes from nodes that were given up and have nothing left what they could still say, then forgets them.
+pub(super) async fn bury(deploy: Deploy, tokens: Tokens) {
+    let mut every = tokio::time::interval(BURY_EVERY);
+    loop {
+        every.tick().await;
+        for node in deploy.nodes_over() {
+            if let Err(error) = tokens.revoke_node(&node).await {
+                tracing::warn!(%node, error = hob_api::chain(&error), "a node's tokens could not be taken back");
+                continue;
+            }
+            match deploy.forget_node(&node).await {
+                Ok(()) => tracing::info!(%node, "a node that was given up is forgotten"),
+                Err(error) => {
+                    tracing::warn!(%node, error = hob_api::chain(&error), "a node was not forgotten")
+                }
             }
         }
     }

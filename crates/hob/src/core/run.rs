@@ -33,6 +33,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long instances have to end when the core stops.
 const INSTANCES_MAX: Duration = Duration::from_secs(22);
 
+/// The name of the node that this machine is.
+const LOCAL_NODE: &str = "node-1";
+
 /// Knows instances through the deploy floor.
 struct KnownInstances(Deploy);
 
@@ -92,7 +95,7 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     )?;
     let node_token = settings.token("node").map_err(Failure::from)?;
     let agent = hob_agent::Config {
-        node: "node-1".parse().expect("a short word is a name"),
+        node: LOCAL_NODE.parse().expect("a short word is a name"),
         core_url: settings.api_url(),
         token: node_token,
         work_dir: settings.data.join("node"),
@@ -118,6 +121,7 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     let announcing = tokio::spawn(publish(waiting, bus.clone()));
     let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
     let sampling = tokio::spawn(sampler.run());
+    let burying = tokio::spawn(housekeeping::bury(api.deploy.clone(), api.tokens.clone()));
     let serving = tokio::spawn(axum_serve(listener, api, raised(api_stops)));
     let working = tokio::spawn(hob_agent::run(agent, agent_ends(agent_stops)));
 
@@ -135,7 +139,7 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     let _ = tokio::time::timeout(DRAIN_MAX, pushing).await;
     watch.close().await;
     bus.close().await;
-    for task in [ticking, announcing, trimming, sampling] {
+    for task in [ticking, announcing, trimming, sampling, burying] {
         task.abort();
     }
     Ok(())
@@ -196,8 +200,13 @@ async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, 
     let tokens = Tokens::open(Arc::clone(&store.kv), Arc::new(KnownInstances(deploy.clone())))
         .await
         .map_err(|error| failed(&error))?;
-    for (name, role) in [("admin", Role::Admin), ("node", Role::Node), ("router", Role::Router)] {
-        let token = settings.token(name).map_err(Failure::from)?;
+    let own = [
+        ("admin", "admin", Role::Admin),
+        ("node", LOCAL_NODE, Role::Node),
+        ("router", "router", Role::Router),
+    ];
+    for (file, name, role) in own {
+        let token = settings.token(file).map_err(Failure::from)?;
         tokens.admit(&token, name, role).await.map_err(|error| failed(&error))?;
     }
     let records = Records::new(Arc::clone(&store.signals));

@@ -1,8 +1,8 @@
-//! Verbs that show what there is: services, releases, instances, nodes, the platform; and `hob shoot`.
+//! Verbs that show what there is: services, releases, instances, the platform; and `hob shoot`.
 
 use hob_core::{Clock, Name};
 use hob_sdk::Request;
-use hob_wire::{Hal, Instance, NodeSummary, Release, ReleaseName, ServiceSummary, Status};
+use hob_wire::{Hal, Instance, Release, ReleaseName, RouterSummary, ServiceSummary, Status};
 use serde::Serialize;
 
 use crate::cli::{Global, Releases};
@@ -14,11 +14,11 @@ use crate::screen::{self, Cell};
 const ROWS_MAX: usize = 10_000;
 
 /// The word with which a state is serialised.
-fn word<T: Serialize>(state: &T) -> String {
+pub(super) fn word<T: Serialize>(state: &T) -> String {
     serde_json::to_value(state).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn optional<T: ToString>(value: Option<T>) -> String {
+pub(super) fn optional<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
@@ -103,32 +103,51 @@ pub(crate) async fn instances(
             Cell::plain(optional(i.address.as_ref())),
             Cell::plain(optional(i.started.map(|started| screen::ago(started, now)))),
             Cell::plain(i.restarts),
+            Cell::plain(screen::bytes(i.usage.memory_bytes)),
+            Cell::dim(word(&i.confinement.isolation)),
             Cell::dim(&i.node),
             Cell::dim(reason),
         ]
     });
-    let head = ["instance", "state", "release", "address", "up", "restarts", "node", "why"];
+    let head =
+        ["instance", "state", "release", "address", "up", "restarts", "memory", "isolation", "node", "why"];
     screen::table(&head, &rows.collect::<Vec<_>>(), "no instances run; deploy a service: hob deploy SERVICE");
     Ok(())
 }
 
-pub(crate) async fn nodes(remote: &Remote, global: &Global) -> Result<(), Failure> {
-    let nodes: Vec<NodeSummary> = remote.list(remote.path("/v1/nodes", &[]), ROWS_MAX).await?;
+/// One instance, line by line.
+pub(crate) async fn instance(remote: &Remote, global: &Global, id: &str) -> Result<(), Failure> {
+    let instance: Instance = remote.get(remote.path(&format!("/v1/instances/{id}"), &[])).await?;
     if global.json {
-        screen::json(&nodes);
+        screen::json(&instance);
         return Ok(());
     }
+    let Instance { confinement, usage, .. } = &instance;
     let now = Clock::system().now();
-    let rows = nodes.iter().map(|n| {
-        let state = if n.live { "live" } else { "lost" };
-        let reported = optional(n.reported.map(|time| format!("{} ago", screen::ago(time, now))));
-        vec![Cell::bold(&n.name), Cell::state(state), Cell::plain(n.instances), Cell::dim(reported)]
-    });
-    screen::table(
-        &["node", "state", "instances", "reported"],
-        &rows.collect::<Vec<_>>(),
-        "no node has reported yet",
+    let of = format!("{} {}, release {}", instance.service, instance.process, instance.release);
+    let uses = format!(
+        "{:.1} s of processor, {}, {} processes and threads",
+        usage.cpu_seconds,
+        screen::bytes(usage.memory_bytes),
+        usage.pids
     );
+    screen::facts(&[
+        ("instance", instance.id.clone()),
+        ("of", format!("{of} in {}/{}", instance.environment, instance.tenant)),
+        ("state", word(&instance.state)),
+        ("says", optional(instance.status.as_ref())),
+        ("node", instance.node.to_string()),
+        ("address", optional(instance.address.as_ref())),
+        ("process", optional(instance.pid)),
+        ("up", optional(instance.started.map(|started| screen::ago(started, now)))),
+        ("restarts", instance.restarts.to_string()),
+        ("ended last", optional(instance.ended.as_ref())),
+        ("isolation", word(&confinement.isolation)),
+        ("limits", screen::listed(&confinement.limits)),
+        ("missing", screen::listed(&confinement.missing)),
+        ("uses", uses),
+        ("why", optional(instance.reason.as_ref())),
+    ]);
     Ok(())
 }
 
@@ -147,6 +166,14 @@ pub(crate) async fn status(remote: &Remote, global: &Global) -> Result<(), Failu
         screen::json(&status);
         return Ok(());
     }
+    let routers: Vec<RouterSummary> = remote.list("/v1/routers".to_owned(), ROWS_MAX).await?;
+    let live = || routers.iter().filter(|router| router.live);
+    let held: u64 = live().flat_map(|router| router.held.values()).sum();
+    let refused: u64 = live().flat_map(|router| &router.limited).map(|limited| limited.requests).sum();
+    let mut ejected: Vec<&str> =
+        live().flat_map(|router| &router.ejected).map(|ejection| ejection.instance.as_str()).collect();
+    ejected.sort_unstable();
+    ejected.dedup();
     let scopes: Vec<String> = status.scopes.iter().map(ToString::to_string).collect();
     let uptime = hob_core::format_duration(std::time::Duration::from_secs(status.uptime_seconds));
     let rows = [
@@ -159,6 +186,9 @@ pub(crate) async fn status(remote: &Remote, global: &Global) -> Result<(), Failu
         ("nodes", Cell::plain(status.nodes)),
         ("routers", Cell::plain(status.routers)),
         ("router", Cell::plain(&status.router_url)),
+        ("held now", Cell::plain(format!("{held} requests"))),
+        ("refused", Cell::plain(format!("{refused} requests within a minute"))),
+        ("ejected", Cell::plain(if ejected.is_empty() { "-".to_owned() } else { ejected.join(", ") })),
         ("events", Cell::plain(status.events)),
         ("open issues", Cell::plain(status.issues)),
     ];
