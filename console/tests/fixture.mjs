@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { busAnswer, busState, event, matches } from './fixture-bus.mjs';
+import { confined, shipAnswer, shipState } from './fixture-ship.mjs';
 
 export const TOKEN = 'fixture-token';
 const DIST = new URL('../dist/', import.meta.url);
@@ -86,7 +87,7 @@ export const SERVICES = [
   service('city', 'domain', { state: 'deploying', ready: 1, wanted: 2 }),
 ];
 
-export const INSTANCES = SERVICES.flatMap((each) =>
+export const INSTANCES = confined(SERVICES.flatMap((each) =>
   [1, 2].slice(0, each.wanted).map((n) => ({
     id: `${each.name}-${n === 1 ? 'web' : 'web'}-3x7k2m9qz${n}`,
     service: each.name,
@@ -102,18 +103,7 @@ export const INSTANCES = SERVICES.flatMap((each) =>
     restarts: each.name === 'riders' ? 4 : 0,
     ...(each.name === 'riders' && n === 2 ? { reason: 'GET /health/ready answered 503 for 20 s; started again in 8 s' } : {}),
   })),
-);
-
-const RELEASES = [7, 6, 5, 4, 3, 2].map((number) => ({
-  number,
-  service: 'orders',
-  environment: 'production',
-  tenant: 'uk',
-  package: `sha256:${String(number).repeat(64)}`,
-  config: `sha256:${'ab'.repeat(32)}`,
-  created: new Date(Date.now() - (8 - number) * 5_400_000).toISOString(),
-  state: number === 7 ? 'routed' : number === 6 ? 'standby' : number === 4 ? 'failed' : 'retired',
-}));
+));
 
 function series(step) {
   const to = Math.floor(Date.now() / 1000 / step) * step;
@@ -171,6 +161,7 @@ export async function fixture(changes = {}) {
     instances: INSTANCES,
     clock: NOON,
     bus: busState(),
+    ship: shipState(),
     logs: 5000,
     override: {},
     silent: false,
@@ -230,9 +221,8 @@ export async function fixture(changes = {}) {
     if (ofBus) return ofBus;
     if (path === '/v1/services') return page(state.services);
     if (path === '/v1/instances') return page(state.instances);
-    if (/\/releases$/.test(path)) return page(RELEASES);
-    if (/\/rollouts$/.test(path)) return page([{ id: 'ro-1', service: 'orders', to: 7, from: 6, state: 'complete', started: RELEASES[0].created }]);
-    if (/\/rollback$/.test(path)) return { id: 'ro-2', service: 'orders', to: body.to, from: 7, rollback: true, state: 'starting', started: new Date().toISOString() };
+    const ofShip = shipAnswer(state.ship, method, url, body);
+    if (ofShip) return ofShip;
     if (/\/shoot$/.test(path)) return {};
     if (path === '/v1/traffic') return page(series(Number.parseInt(url.searchParams.get('step') ?? '10', 10)));
     if (path === '/v1/logs') {

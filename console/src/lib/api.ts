@@ -89,6 +89,7 @@ export const get = <T>(path: string, parameters: Parameters = {}, signal?: Abort
 export const post = <T>(path: string, body: unknown = {}, parameters: Parameters = {}): Promise<T> => call<T>('POST', path, parameters, body);
 export const put = <T>(path: string, body: unknown, parameters: Parameters = {}): Promise<T> => call<T>('PUT', path, parameters, body);
 export const patch = <T>(path: string, body: unknown, parameters: Parameters = {}): Promise<T> => call<T>('PATCH', path, parameters, body);
+export const remove = <T>(path: string, parameters: Parameters = {}): Promise<T> => call<T>('DELETE', path, parameters);
 
 /** The cursor of a page's next one; empty when there is none. */
 export const nextCursor = (page: { _links?: Record<string, { href: string }> }): string => {

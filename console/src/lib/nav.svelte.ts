@@ -3,7 +3,7 @@
 import type { Scope } from './types';
 
 /** Paths of the console beside `/`; every other one is the API's or a file. */
-const PAGES = /^\/(services|events|subscriptions)(\/|$)/;
+const PAGES = /^\/(services|deploys|nodes|router|events|subscriptions)(\/|$)/;
 
 class Nav {
   path = $state(location.pathname);

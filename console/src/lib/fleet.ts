@@ -1,0 +1,189 @@
+// Nodes, routers and shields: their shapes, and what is said about them.
+
+import type { Instance, Scope } from './types';
+
+export type Isolation = 'L0' | 'L1' | 'L2' | 'L3';
+
+/** How an instance is confined, as far as its node could. */
+export interface Confinement {
+  isolation: Isolation;
+  limits: string[];
+  /** What was wished for and is not there, each with its reason. */
+  missing: string[];
+}
+
+export interface Usage {
+  cpu_seconds: number;
+  memory_bytes: number;
+  pids: number;
+}
+
+/** An instance with what its agent says of it. */
+export type Confined = Instance & { confinement?: Confinement; usage?: Usage; ended?: string; status?: string };
+
+export interface NodeSummary {
+  name: string;
+  live: boolean;
+  reported?: string;
+  instances: number;
+  state?: 'active' | 'draining' | 'killed';
+  by?: string;
+  since?: string;
+  facts?: { host: string; version: string; cores: number; memory_bytes: number; cgroups: string; confinement: Confinement };
+  usage?: Usage;
+}
+
+export interface Ejection {
+  instance: string;
+  reason: string;
+  until: string;
+}
+
+export interface Limited {
+  pool?: string;
+  reason: string;
+  requests: number;
+}
+
+export interface RouterSummary {
+  name: string;
+  live: boolean;
+  reported: string;
+  generation: number;
+  current: boolean;
+  connections: number;
+  in_flight: number;
+  held?: Record<string, number>;
+  ejected?: Ejection[];
+  limited?: Limited[];
+  records_dropped?: number;
+}
+
+export interface Target {
+  instance: string;
+  address: string;
+  release: number;
+  slow_start?: { since: string; for_ms: number };
+}
+
+export interface RouteSummary extends Scope {
+  host?: string;
+  path: string;
+  pool: string;
+  service: string;
+  timeout_ms?: number;
+  limit?: Record<string, unknown>;
+  targets: Target[];
+  shares?: { release: number; weight?: number; headers?: Record<string, string>; only?: boolean }[];
+  in_flight: number;
+  held: number;
+  ejected?: Ejection[];
+  limited?: Limited[];
+  shields?: string[];
+}
+
+export interface ShieldState {
+  id: string;
+  service?: string;
+  environment?: string;
+  tenant?: string;
+  path?: string;
+  does: 'hold' | 'maintenance';
+  max_ms?: number;
+  message?: string;
+  retry_after?: number;
+  since: string;
+  by: string;
+  generation: number;
+  /** Live routers that do not go by it yet. */
+  waiting?: string[];
+  held?: number;
+}
+
+export type NewShield = Pick<ShieldState, 'service' | 'environment' | 'tenant' | 'path' | 'does' | 'max_ms' | 'message' | 'retry_after'>;
+
+export const LADDER: readonly [Isolation, string][] = [
+  ['L0', 'a session of its own, resource limits, a scrubbed environment, a private temporary folder'],
+  ['L1', 'no new privileges, files and ports by list (Landlock), dangerous system calls denied (seccomp)'],
+  ['L2', 'its own mounts, processes, IPC and host name'],
+  ['L3', 'its own user, and limits by control group'],
+];
+
+/** Limits that a node can have in force. */
+export const LIMITS: readonly string[] = ['memory', 'pids', 'cpu'];
+
+/** How a node is, in one word. */
+export function nodeState(node: NodeSummary): 'active' | 'draining' | 'killed' | 'lost' {
+  if (node.state === 'killed') return 'killed';
+  return node.live ? (node.state ?? 'active') : 'lost';
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** `812 MiB`, `3.9 GiB`. */
+export function bytes(value: number): string {
+  let unit = 0;
+  let left = value;
+  while (left >= 1024 && unit < UNITS.length - 1) {
+    left /= 1024;
+    unit += 1;
+  }
+  return `${left >= 100 || unit === 0 ? Math.round(left) : left.toFixed(1).replace('.0', '')} ${UNITS[unit]}`;
+}
+
+/** Processor time a second, as cores: `0.3`, `2.4`. */
+export const cores = (value: number): string => (value < 0.005 ? '0' : value.toFixed(value < 1 ? 2 : 1));
+
+/** What a part of something whole looks like: calm until there is little left. */
+export const fullness = (part: number): 'good' | 'warn' | 'bad' => (part >= 0.95 ? 'bad' : part >= 0.8 ? 'warn' : 'good');
+
+/** Restarts from which on somebody should look, although it runs now. */
+const RESTARTS_MANY = 3;
+
+/** Whether an instance keeps ending, or cannot become ready. */
+export const isTroubled = (each: Instance): boolean =>
+  each.state === 'failed' || ((each.restarts ?? 0) > 0 && each.state === 'starting') || ((each.restarts ?? 0) >= RESTARTS_MANY && each.state !== 'stopped');
+
+/** The first line of a reason, and the rest: its probes and the last lines that it wrote. */
+export function firstLine(reason: string): { first: string; rest: string } {
+  const [first = '', ...rest] = reason.split('\n');
+  return { first, rest: rest.join('\n').trim() };
+}
+
+/** Why requests are refused, for somebody who has never seen it. */
+export const REFUSALS: Record<string, string> = {
+  rate: 'one client made too many requests',
+  connections: 'one client opened too many connections',
+  header: 'the head of the request was too long, or wrong',
+  body: 'the body was too long',
+  slow: 'the client sent too slowly',
+  hold: 'it waited as long as it may, or too many waited',
+  maintenance: 'it got the maintenance page',
+};
+
+/** What a shield is about: `orders at /orders/history of uk`. */
+export function about(shield: NewShield): string {
+  const words = [shield.service ?? 'every service'];
+  if (shield.path) words.push(`at ${shield.path}`);
+  if (shield.tenant) words.push(`of ${shield.tenant}`);
+  if (shield.environment) words.push(`in ${shield.environment}`);
+  return words.join(' ');
+}
+
+/** A shield's id: the same order again takes the place of the first. */
+export function shieldId(shield: NewShield): string {
+  const parts = [shield.does, shield.service ?? 'all', shield.path ?? '', shield.environment ?? '', shield.tenant ?? ''];
+  const text = parts.filter(Boolean).join('-').toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '');
+  return text.slice(0, 60).replace(/-$/, '');
+}
+
+/** The releases that a route's requests go to, with their per cent of them; what no share names goes to the rest. */
+export function split(route: Pick<RouteSummary, 'targets' | 'shares'>): { release: number; percent: number }[] {
+  const releases = [...new Set(route.targets.map((target) => target.release))].sort((a, b) => a - b);
+  const named = new Map((route.shares ?? []).filter((share) => releases.includes(share.release)).map((share) => [share.release, share.weight ?? 0]));
+  const rest = releases.filter((release) => !named.has(release));
+  const left = Math.max(0, 100 - [...named.values()].reduce((sum, weight) => sum + weight, 0));
+  const count = (release: number) => route.targets.filter((target) => target.release === release).length;
+  const many = rest.reduce((sum, release) => sum + count(release), 0);
+  return releases.map((release) => ({ release, percent: named.get(release) ?? (many > 0 ? (left * count(release)) / many : 0) }));
+}
