@@ -83,6 +83,7 @@ impl Core {
             api_url: "http://127.0.0.1:7070".to_owned(),
             router_url: "http://127.0.0.1:8080".to_owned(),
             data: folder.to_owned(),
+            ca_file: None,
             clock: clock.clone(),
             timings: Timings::default(),
         };

@@ -1,6 +1,6 @@
 //! How a machine becomes a node: an admin makes a join token, the machine's agent shows it and gets a token of its own.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use hob_core::{Secret, code};
@@ -10,7 +10,7 @@ use http::{StatusCode, Uri};
 use crate::auth::{Caller, JoinError, Who};
 use crate::endpoint::Endpoint;
 use crate::error::{ApiError, chain};
-use crate::extract::{Body, PageParams, Params, json, page_of};
+use crate::extract::{Body, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {

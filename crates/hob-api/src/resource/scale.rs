@@ -1,6 +1,6 @@
 //! How many instances a service has: seen, ordered by hand, and left to schedule and requests again.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{delete, get, put};
 use hob_core::{Name, Scope, code};
@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, json};
+use crate::extract::{Body, InScope, Path, json};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {

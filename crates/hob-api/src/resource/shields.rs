@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{delete, get, put};
 use hob_core::{code, parse_duration};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, PageParams, Params, json, page_of};
+use crate::extract::{Body, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
 /// How long a caller may wait until every live router goes by what was ordered.

@@ -97,7 +97,8 @@ impl Simulation {
         let ten = Duration::from_secs(10);
         let timings = Timings { fetch: ten, ready: ten, route: ten };
         let (api_url, router_url) = (String::new(), String::new());
-        let config = Config { api_url, router_url, data: data.path().to_owned(), ca_file: None, clock, timings };
+        let config =
+            Config { api_url, router_url, data: data.path().to_owned(), ca_file: None, clock, timings };
         let text = text(&mut dice);
         let declarations = Arc::new(declarations(&[&text]));
         let rows =
