@@ -24,7 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Packages in the lock file, at most.
-const LOCK_BUDGET: usize = 360;
+const LOCK_BUDGET: usize = 370;
 /// TLS providers that would stand beside ring.
 const SECOND_PROVIDERS: &[&str] = &["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"];
 

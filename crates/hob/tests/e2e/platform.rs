@@ -47,6 +47,8 @@ pub(crate) fn free_offset() -> u16 {
 impl Platform {
     /// Starts a platform in `folder` and waits until it says that it is ready.
     pub(crate) fn start(folder: &Path, data: &Path, arguments: &[&str]) -> Self {
+        // HTTP clients ask for it even where nothing is encrypted.
+        hob_sdk::tls::provider();
         let offset = free_offset();
         let mut all = vec!["up".to_owned(), folder.display().to_string()];
         all.extend(["--port-offset".to_owned(), offset.to_string()]);
