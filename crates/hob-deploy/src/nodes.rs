@@ -119,6 +119,11 @@ impl Nodes {
         report.revision >= since && !is_running && !is_intended
     }
 
+    /// Whether a live node has taken in what this Hob told it, so that what it does not report does not run.
+    pub(crate) fn has_taken_in(&self, name: &Name, now: Timestamp) -> bool {
+        self.live_report(name, now).is_some_and(|report| report.revision >= self.first)
+    }
+
     /// Nodes whose agents reported within their lease.
     pub(crate) fn live(&self, now: Timestamp) -> BTreeSet<Name> {
         self.known.keys().filter(|name| self.live_report(name, now).is_some()).cloned().collect()

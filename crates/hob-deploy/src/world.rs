@@ -116,14 +116,13 @@ impl World {
         sets.flat_map(|set| &set.members).any(|member| member.node.as_ref() == Some(node))
     }
 
-    /// Whether every node on which something should run has reported, or had its time to. Until then routers go on by
+    /// Whether every node on which something should run knows it and has reported, or had its time to. Until then routers go on by
     /// what the Hob before told them: a restart takes no instance out of the routes.
     fn knows_instances(&self, now: Timestamp) -> bool {
-        let live = self.nodes.live(now);
         let sets = self.rows.states.values().flat_map(|state| state.sets.values());
         let mut members = sets.flat_map(|set| &set.members).filter(|member| !member.stopped);
-        self.is_settled(now)
-            || members.all(|member| member.node.as_ref().is_none_or(|node| live.contains(node)))
+        let knows = |node: &Name| self.nodes.has_taken_in(node, now);
+        self.is_settled(now) || members.all(|member| member.node.as_ref().is_none_or(knows))
     }
 
     /// What nodes and routers report of one service in one scope.

@@ -86,21 +86,29 @@ impl Core {
     }
 
     async fn package(&self, folder: &std::path::Path, content: &str) -> Digest {
+        self.package_of(folder, content, ORDERS).await
+    }
+
+    async fn package_of(&self, folder: &std::path::Path, content: &str, text: &str) -> Digest {
         std::fs::create_dir_all(folder.join("bin")).unwrap();
         std::fs::write(folder.join("bin/orders"), content).unwrap();
-        let service = Service::read("service.yml", ORDERS).unwrap();
-        let packed = pack(folder, &service, ORDERS, Some("abc")).unwrap();
+        let service = Service::read("service.yml", text).unwrap();
+        let packed = pack(folder, &service, text, Some("abc")).unwrap();
         let digest = self.deploy.put_package(packed.bytes).await.unwrap();
         assert_eq!(digest, packed.digest);
         digest
     }
 
     async fn wait(&self, rollout: &Rollout) -> Rollout {
+        self.wait_in(&scope(), rollout).await
+    }
+
+    async fn wait_in(&self, scope: &Scope, rollout: &Rollout) -> Rollout {
         let mut seen = rollout.clone();
         while seen.ended.is_none() {
-            let (orders, scope) = (name("orders"), scope());
+            let orders = name("orders");
             let next =
-                self.deploy.rollout_after(&orders, &scope, &seen.id, seen.state, DEADLINE).await.unwrap();
+                self.deploy.rollout_after(&orders, scope, &seen.id, seen.state, DEADLINE).await.unwrap();
             assert!(next.state != seen.state, "it stands still: {next:?}");
             seen = next;
         }
@@ -221,7 +229,6 @@ async fn from_package_to_route_and_back_across_a_restart() {
     let core = Core::start(data.path()).await;
     assert!(core.instances.borrow().revision > revision, "revisions rise across restarts");
     let mut routing = core.deploy.routing();
-    assert_eq!(routing.borrow().generation, 0, "routers keep what they have until the node has reported");
     let next = routing.wait_for(|snapshot| snapshot.generation > 0);
     let next = tokio::time::timeout(DEADLINE, next).await.unwrap().unwrap().clone();
     assert!(next.generation > generation);
@@ -312,5 +319,30 @@ async fn a_rollout_in_the_middle_goes_on_after_a_restart_and_a_shot_is_ordered_o
         }
     };
     tokio::time::timeout(DEADLINE, gone).await.unwrap();
+    core.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_goes_first_holds_back_the_others_until_it_has_run_the_package() {
+    let (data, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let core = Core::start(data.path()).await;
+    let text = format!("{ORDERS}release: {{steps: [{{tenant: ie, for: 1s}}]}}\n");
+    let (orders, uk, ie) = (name("orders"), scope(), "qa/ie".parse::<Scope>().unwrap());
+    core.deploy.apply(declarations(&text), None).await.unwrap();
+    let first = core.package_of(source.path(), "one", &text).await;
+    for scope in [&uk, &ie] {
+        let rollout = core.deploy.deploy(&orders, scope, &first, BTreeMap::new(), None).await.unwrap();
+        assert_eq!(core.wait_in(scope, &rollout).await.state, RolloutState::Complete);
+    }
+    let second = core.package_of(source.path(), "two", &text).await;
+    let held = core.deploy.deploy(&orders, &uk, &second, BTreeMap::new(), None).await.unwrap();
+    assert_eq!(held.state, RolloutState::Queued);
+    let rollout = core.deploy.deploy(&orders, &ie, &second, BTreeMap::new(), None).await.unwrap();
+    let there = core.wait_in(&ie, &rollout).await;
+    assert_eq!(there.state, RolloutState::Complete);
+    let here = core.wait_in(&uk, &held).await;
+    assert_eq!(here.state, RolloutState::Complete);
+    let left_queue = here.steps.iter().find(|step| step.state == RolloutState::Prefetching).unwrap();
+    assert!(left_queue.at.since(there.ended.unwrap()) >= Duration::from_secs(1), "{here:?}");
     core.end().await;
 }

@@ -171,6 +171,7 @@ impl Simulation {
         self.check_single();
         self.check_capacity();
         self.check_gates();
+        self.check_shares();
     }
 
     /// The loop of the core. A kill between any two steps loses what was not stored: nothing.
@@ -402,6 +403,21 @@ impl Simulation {
         let wanted = self.replicas();
         assert!(!self.was_full || least >= wanted, "only {least} of {wanted} are left for some router");
         self.was_full |= least >= wanted && routers.len() == self.routers.len();
+    }
+
+    /// The routers are told of a share exactly while a step gives one.
+    fn check_shares(&self) {
+        let (Some(snapshot), Some(state)) = (&self.published, self.world.rows.states.get(&self.home)) else {
+            return;
+        };
+        let active = state.active.as_ref();
+        let plan = active.and_then(|active| Some(&state.sets.get(&active.to)?.plan));
+        let step = active.zip(plan).and_then(|(active, plan)| active.present_share(plan));
+        for pool in snapshot.pools.values() {
+            let told: Vec<(u64, Option<u8>)> = pool.shares.iter().map(|s| (s.release, s.weight)).collect();
+            let due = step.zip(active).map(|(step, active)| (active.to, step.weight));
+            assert_eq!(told, due.into_iter().collect::<Vec<_>>());
+        }
     }
 
     /// A release that answers with errors only does not get past gates that are held.
