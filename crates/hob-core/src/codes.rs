@@ -134,6 +134,18 @@ codes! {
     NODE_TAKEN = 109, 409, "A live node has this name";
     /// The node was given up.
     NODE_KILLED = 110, 409, "The node was given up";
+    /// A request was held back on an order for as long as it may be.
+    HELD_TOO_LONG = 113, 504, "The request was held back too long";
+    /// The service is in maintenance.
+    MAINTENANCE = 114, 503, "The service is in maintenance";
+    /// A client made more requests than the route allows.
+    TOO_MANY_REQUESTS = 115, 429, "Too many requests";
+    /// A request's body is larger than is passed on.
+    BODY_TOO_LARGE = 116, 413, "The request's body is too large";
+    /// The router on disk did not become ready, or there is none to ask.
+    ROUTER_UPGRADE = 117, 503, "The router was not upgraded";
+    /// A certificate cannot be used.
+    CERTIFICATE = 118, 503, "A certificate cannot be used";
 }
 
 #[cfg(test)]

@@ -87,6 +87,8 @@ impl Account {
             (Some(ticket), _) => {
                 let instance = &ticket.instance;
                 instance.count(is_error, latency);
+                // A client's own fault says nothing of the instance.
+                self.gateway.fleet.note(instance, is_error && !(400..500).contains(&self.status));
                 Some((&instance.service, &instance.scope, Some(&instance.id), instance.release))
             }
             (None, Some(lobby)) => {

@@ -1,17 +1,20 @@
 //! What a client's connection is doing, so that clients that are slow, silent or deaf do not hold a connection for
 //! ever. The way of a request only writes down what happens; a look every few seconds compares notes with the last.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::Limits;
+use crate::framing::Framing;
 
 /// What a connection is doing; changed by whoever notices.
 #[derive(Default)]
@@ -20,6 +23,7 @@ pub(crate) struct Activity {
     phase: AtomicU32,
     /// The number of writes so far, above one bit that says whether the last had to wait.
     writes: AtomicU32,
+    is_switched: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,16 @@ impl Activity {
     /// An answer has gone out.
     pub(crate) fn idle(&self) {
         self.enter(Phase::Idle);
+    }
+
+    /// What comes from now on is no HTTP any more.
+    pub(crate) fn switch(&self) {
+        self.is_switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request's head is coming in.
+    pub(crate) fn is_within_head(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) & 3 == Phase::Head as u32
     }
 
     fn read(&self) {
@@ -98,6 +112,12 @@ impl Observer {
         self.period
     }
 
+    /// Whether the connection idles, and did so when it was looked at last.
+    pub(crate) fn is_settled(&self, activity: &Activity) -> bool {
+        let phase = activity.phase.load(Ordering::Relaxed);
+        phase == self.phase && phase & 3 == Phase::Idle as u32
+    }
+
     /// Looks; returns whether the connection has overstayed.
     pub(crate) fn look(&mut self, activity: &Activity) -> bool {
         let (phase, writes) =
@@ -116,13 +136,40 @@ impl Observer {
 
 /// A client's socket, which notes what it does.
 pub(crate) struct Socket {
-    io: TokioIo<TcpStream>,
+    stream: TcpStream,
     activity: std::sync::Arc<Activity>,
+    framing: Framing,
+}
+
+/// Bytes that are read from a client at once.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Where bytes are looked at before hyper gets them. Its own buffer cannot be read before it is handed over.
+    static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK_BYTES].into());
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, activity: std::sync::Arc<Activity>) -> Self {
-        Self { io: TokioIo::new(stream), activity }
+        Self { stream, activity, framing: Framing::default() }
+    }
+
+    /// Reads, and checks what was read for framing that two readers could take differently. Where there is any, hyper
+    /// gets a NUL in place of the rest, which it refuses wherever it stands outside a body.
+    fn poll_checked(&mut self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        CHUNK.with_borrow_mut(|chunk| {
+            let most = buffer.remaining().min(CHUNK_BYTES);
+            let mut read = ReadBuf::new(&mut chunk[..most]);
+            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            let bytes = read.filled_mut();
+            let good = self.framing.check(bytes);
+            let end = bytes.len().min(good + 1);
+            if let Some(bad) = bytes.get_mut(good) {
+                *bad = 0;
+            }
+            buffer.put_slice(&bytes[..end]);
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
@@ -133,18 +180,19 @@ impl Read for Socket {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        let read = Pin::new(&mut socket.io).poll_read(cx, buffer);
-        if read.is_ready() {
-            socket.activity.read();
+        if socket.activity.is_switched.load(Ordering::Relaxed) {
+            return Pin::new(&mut TokioIo::new(&mut socket.stream)).poll_read(cx, buffer);
         }
-        read
+        let read = std::task::ready!(socket.poll_checked(cx, buffer));
+        socket.activity.read();
+        Poll::Ready(read)
     }
 }
 
 impl Write for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
-        let written = Pin::new(&mut socket.io).poll_write(cx, bytes);
+        let written = Pin::new(&mut socket.stream).poll_write(cx, bytes);
         socket.activity.wrote(written.is_pending());
         written
     }
@@ -155,21 +203,21 @@ impl Write for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
-        let written = Pin::new(&mut socket.io).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut socket.stream).poll_write_vectored(cx, slices);
         socket.activity.wrote(written.is_pending());
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

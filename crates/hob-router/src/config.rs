@@ -72,6 +72,20 @@ pub struct Limits {
     /// How long a websocket or an event stream goes on, at most, after its instance was taken from the table. Each
     /// ends at a random moment within, so that not all come back at once.
     pub linger: Duration,
+    /// How long a router waits for a snapshot from the core before it begins with the one that was kept.
+    pub fresh: Duration,
+    /// Over how long the connections of a router that hands over are closed.
+    pub spread: Duration,
+    /// How long requests in flight get to end when the router hands over to another.
+    pub leave: Duration,
+    /// Connections of one client's address at the same time; more are closed at once.
+    pub client_connections_max: u32,
+    /// Bytes of a request's body.
+    pub body_bytes_max: u64,
+    /// Bytes a second that a request's body comes at least with, looked at every [`Limits::body_look`].
+    pub body_rate_min: u64,
+    /// How often it is looked at whether a request's body goes on.
+    pub body_look: Duration,
 }
 
 impl Default for Limits {
@@ -97,7 +111,14 @@ impl Default for Limits {
             slow: Duration::from_secs(1),
             records_queued_max: 10_000,
             shutdown: Duration::from_secs(10),
-            linger: Duration::from_secs(5),
+            linger: Duration::from_secs(60),
+            fresh: Duration::ZERO,
+            spread: Duration::from_secs(10),
+            leave: Duration::from_secs(60),
+            client_connections_max: 2_000,
+            body_bytes_max: 1 << 30,
+            body_rate_min: 64,
+            body_look: Duration::from_secs(15),
         }
     }
 }

@@ -15,10 +15,37 @@ use crate::lobby::Lobby;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// A request's time to wait. It counts as held from its first wait until this is dropped.
-pub(crate) struct Hold {
+/// A request that waits; it counts as held until this is dropped.
+pub(crate) struct Held {
     gateway: Arc<Gateway>,
     lobby: Arc<Lobby>,
+}
+
+impl Held {
+    /// Counts a request as held, if there is room for one more. Of a pool's first the core hears at once.
+    pub(crate) fn begin(gateway: &Arc<Gateway>, lobby: &Arc<Lobby>) -> Option<Self> {
+        if gateway.held.fetch_add(1, Ordering::Relaxed) >= gateway.limits.held_max {
+            gateway.held.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        if lobby.held.fetch_add(1, Ordering::Relaxed) == 0 {
+            gateway.fleet.urgent.notify_one();
+        }
+        Some(Self { gateway: Arc::clone(gateway), lobby: Arc::clone(lobby) })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.lobby.held.fetch_sub(1, Ordering::Relaxed);
+        self.gateway.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request's time to wait for an instance, from its first wait until this is dropped.
+pub(crate) struct Hold {
+    held: Held,
+    time: Duration,
     deadline: Instant,
     pause: Duration,
 }
@@ -26,19 +53,12 @@ pub(crate) struct Hold {
 impl Hold {
     /// Begins to wait, if there is room.
     pub(crate) fn begin(gateway: &Arc<Gateway>, lobby: &Arc<Lobby>) -> Result<Self, Box<Problem>> {
-        if gateway.held.fetch_add(1, Ordering::Relaxed) >= gateway.limits.held_max {
-            gateway.held.fetch_sub(1, Ordering::Relaxed);
+        let Some(held) = Held::begin(gateway, lobby) else {
+            gateway.counts.add(Some(&lobby.pool), "hold");
             return Err(no_instance(lobby, "and too many requests wait for one already"));
-        }
-        if lobby.held.fetch_add(1, Ordering::Relaxed) == 0 {
-            gateway.fleet.urgent.notify_one();
-        }
-        Ok(Self {
-            gateway: Arc::clone(gateway),
-            lobby: Arc::clone(lobby),
-            deadline: Instant::now() + gateway.limits.hold,
-            pause: PAUSE_MIN,
-        })
+        };
+        let time = lobby.hold().unwrap_or(gateway.limits.hold);
+        Ok(Self { held, time, deadline: Instant::now() + time, pause: PAUSE_MIN })
     }
 
     /// Waits for a table newer than `epoch`; with `instances_refused`, at most for a moment. An error once the time to wait is up.
@@ -48,20 +68,14 @@ impl Hold {
             until = until.min(Instant::now() + self.pause);
             self.pause = PAUSE_MAX.min(self.pause * 2);
         }
-        let mut changes = self.gateway.fleet.changes();
+        let mut changes = self.held.gateway.fleet.changes();
         let news = timeout_at(until, changes.wait_for(|newest| *newest > epoch)).await;
         if news.is_err() && Instant::now() >= self.deadline {
-            let waited = hob_core::format_duration(self.gateway.limits.hold);
-            return Err(no_instance(&self.lobby, &format!("and none came within {waited}")));
+            let waited = hob_core::format_duration(self.time);
+            self.held.gateway.counts.add(Some(&self.held.lobby.pool), "hold");
+            return Err(no_instance(&self.held.lobby, &format!("and none came within {waited}")));
         }
         Ok(())
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.lobby.held.fetch_sub(1, Ordering::Relaxed);
-        self.gateway.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

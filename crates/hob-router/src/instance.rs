@@ -1,7 +1,7 @@
 //! One instance as the router sees it: its requests in flight, its idle connections, its counts since the last report.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::link::Link;
+use crate::standing::Standing;
 
 /// One instance, from the first snapshot that holds it until it left the snapshots and its last request has ended.
 pub(crate) struct Instance {
@@ -23,8 +24,9 @@ pub(crate) struct Instance {
     pub(crate) in_flight: AtomicU64,
     /// Set once it left the table: connections are no longer kept, endless answers come to an end.
     pub(crate) gone: CancellationToken,
-    refused: AtomicBool,
-    skipped_until: Mutex<Option<Instant>>,
+    pub(crate) standing: Standing,
+    /// Requests that were sent again elsewhere since the last report.
+    pub(crate) retried: AtomicU64,
     idle: Mutex<Vec<Link>>,
     tally: Mutex<Tally>,
 }
@@ -47,8 +49,8 @@ impl Instance {
             release: target.release,
             in_flight: AtomicU64::new(0),
             gone: CancellationToken::new(),
-            refused: AtomicBool::new(false),
-            skipped_until: Mutex::default(),
+            standing: Standing::default(),
+            retried: AtomicU64::new(0),
             idle: Mutex::default(),
             tally: Mutex::default(),
         }
@@ -63,24 +65,15 @@ impl Instance {
             && self.scope == pool.scope
     }
 
-    /// Whether it refused a connection a moment ago. The usual answer costs one relaxed read.
+    /// Whether it refused a connection a moment ago.
+    #[cfg(test)]
     pub(crate) fn is_skipped(&self) -> bool {
-        if !self.refused.load(Ordering::Relaxed) {
-            return false;
-        }
-        let mut until = lock(&self.skipped_until);
-        let is_skipped = until.is_some_and(|until| Instant::now() < until);
-        if !is_skipped {
-            *until = None;
-            self.refused.store(false, Ordering::Relaxed);
-        }
-        is_skipped
+        self.standing.look(Instant::now()) == crate::standing::Look::Skipped
     }
 
     /// Passes it over for a while, and lets go of connections that a dead process left.
     pub(crate) fn skip(&self, time: Duration) {
-        *lock(&self.skipped_until) = Some(Instant::now() + time);
-        self.refused.store(true, Ordering::Relaxed);
+        self.standing.skip(Instant::now() + time);
         self.drop_links();
     }
 
@@ -142,7 +135,7 @@ impl Instance {
             in_flight: self.in_flight.load(Ordering::SeqCst),
             held: 0,
             latency: tally.latency,
-            retried: 0,
+            retried: self.retried.swap(0, Ordering::Relaxed),
         }
     }
 }

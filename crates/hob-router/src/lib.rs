@@ -11,12 +11,19 @@ mod error;
 mod balance;
 mod fleet;
 mod instance;
+mod limiter;
 mod lobby;
+mod shares;
+mod shield;
+mod standing;
 mod table;
 
 mod account;
 mod answer;
 mod check;
+mod counts;
+mod frames;
+mod framing;
 mod gateway;
 mod headers;
 mod hold;
@@ -31,6 +38,7 @@ mod tunnel;
 mod watchdog;
 
 mod activity;
+mod connections;
 mod server;
 
 mod control;
@@ -41,4 +49,4 @@ mod snapshot_file;
 
 pub use config::{Config, Limits};
 pub use error::Error;
-pub use server::{Router, serve};
+pub use server::{Doors, Router, Stop, serve};

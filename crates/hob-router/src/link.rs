@@ -34,6 +34,27 @@ pub(crate) struct Link {
 
 type Driver = Connection<TokioIo<TcpStream>, Play>;
 
+/// How long a request and its answer may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// From the request sent to the head of the answer.
+    pub(crate) answer: Duration,
+    /// How often it is looked at whether the request's body goes on.
+    pub(crate) body_look: Duration,
+    /// Bytes that must have come between two looks.
+    pub(crate) body_least: u64,
+}
+
+impl Patience {
+    pub(crate) fn new(limits: &Limits, answer: Option<Duration>) -> Self {
+        Self {
+            answer: answer.unwrap_or(limits.response_head),
+            body_look: limits.body_look,
+            body_least: limits.body_look.as_secs().saturating_mul(limits.body_rate_min).max(1),
+        }
+    }
+}
+
 /// Why no connection came about; nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
@@ -81,9 +102,11 @@ impl Link {
         &mut self,
         request: Request<Play>,
         tape: &Tape,
-        limits: &Limits,
+        patience: Patience,
     ) -> Result<Response<Incoming>, SendError> {
-        self.watchdog.arm(Instant::now() + limits.response_head, tape.progress());
+        let mut is_sent = tape.is_over();
+        let first = if is_sent { patience.answer } else { patience.body_look };
+        self.watchdog.arm(Instant::now() + first, tape.progress());
         let mut answer = pin!(self.sender.try_send_request(request));
         let driver = &mut self.driver;
         let watchdog = &mut self.watchdog;
@@ -92,7 +115,18 @@ impl Link {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Ok(answer));
             }
-            watchdog.poll_stalled(cx, tape.progress(), limits.response_head).map(Err)
+            while watchdog.poll(cx).is_ready() {
+                if is_sent {
+                    return Poll::Ready(Err(()));
+                }
+                is_sent = tape.is_over();
+                if !is_sent && watchdog.moved(tape.progress()) < patience.body_least {
+                    return Poll::Ready(Err(()));
+                }
+                let next = if is_sent { patience.answer } else { patience.body_look };
+                watchdog.again(next, tape.progress());
+            }
+            Poll::Pending
         });
         match outcome.await {
             Ok(Ok(response)) => Ok(response),

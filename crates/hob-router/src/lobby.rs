@@ -2,7 +2,7 @@
 //! many may still be sent again.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hob_core::{Name, Scope};
@@ -10,12 +10,10 @@ use hob_wire::{InstanceTraffic, Pool};
 
 use crate::instance::{Tally, lock};
 
-/// What one request adds to the budget of repeats, in tenths of a repeat: one in five may be sent again for long.
-const BUDGET_PER_REQUEST: i64 = 2;
-/// What one repeat takes.
-const BUDGET_PER_REPEAT: i64 = 10;
+/// What one repeat takes from the budget of repeats. What a request adds, the route says in per cent of it.
+const BUDGET_PER_REPEAT: i64 = 1000;
 /// The most that is saved up: 500 requests that are in flight at one instance when it dies can all be sent again.
-const BUDGET_MAX: i64 = 5000;
+const BUDGET_MAX: i64 = 500 * BUDGET_PER_REPEAT;
 
 /// The part of a pool that outlives snapshots.
 pub(crate) struct Lobby {
@@ -25,6 +23,12 @@ pub(crate) struct Lobby {
     /// Requests that wait for an instance.
     pub(crate) held: AtomicU64,
     budget: AtomicI64,
+    /// Milliseconds that a request waits for an instance; 0 for as long as the router says.
+    hold_ms: AtomicU64,
+    /// Milliseconds over which websockets and event streams are closed.
+    spread_ms: AtomicU64,
+    /// The close code that websockets get.
+    close_code: AtomicU16,
     /// The instance to whose account waiting goes: the last that the pool had, with its release.
     last: Mutex<Option<(String, u64)>>,
     tally: Mutex<Tally>,
@@ -38,6 +42,9 @@ impl Lobby {
             scope: pool.scope.clone(),
             held: AtomicU64::new(0),
             budget: AtomicI64::new(BUDGET_MAX),
+            hold_ms: AtomicU64::new(0),
+            spread_ms: AtomicU64::new(pool.drain.spread_ms),
+            close_code: AtomicU16::new(pool.drain.websocket_close),
             last: Mutex::default(),
             tally: Mutex::default(),
         }
@@ -48,18 +55,37 @@ impl Lobby {
         self.pool == name && self.service == pool.service && self.scope == pool.scope
     }
 
-    /// Remembers the newest instance, to whose account waiting goes.
+    /// Remembers the pool's terms, and the newest instance, to whose account waiting goes.
     pub(crate) fn remember(&self, pool: &Pool) {
+        self.hold_ms.store(pool.idle_hold_ms.unwrap_or(0), Ordering::Relaxed);
+        self.spread_ms.store(pool.drain.spread_ms, Ordering::Relaxed);
+        self.close_code.store(pool.drain.websocket_close, Ordering::Relaxed);
         if let Some(target) = pool.targets.iter().max_by_key(|target| target.release) {
             *lock(&self.last) = Some((target.instance.clone(), target.release));
         }
     }
 
-    /// A request came.
-    pub(crate) fn earn(&self) {
+    /// A request came on a route that allows so many repeats for a hundred.
+    pub(crate) fn earn(&self, percent: f64) {
         if self.budget.load(Ordering::Relaxed) < BUDGET_MAX {
-            self.budget.fetch_add(BUDGET_PER_REQUEST, Ordering::Relaxed);
+            let earned = (percent.clamp(0.0, 100.0) / 100.0 * BUDGET_PER_REPEAT as f64) as i64;
+            self.budget.fetch_add(earned, Ordering::Relaxed);
         }
+    }
+
+    /// How long a request waits for an instance, if the pool says so.
+    pub(crate) fn hold(&self) -> Option<Duration> {
+        Some(self.hold_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
+    /// Over how long websockets and event streams are closed.
+    pub(crate) fn spread(&self) -> Duration {
+        Duration::from_millis(self.spread_ms.load(Ordering::Relaxed))
+    }
+
+    /// The close code that websockets get.
+    pub(crate) fn close_code(&self) -> u16 {
+        self.close_code.load(Ordering::Relaxed)
     }
 
     /// Whether a request may be sent again. When every instance dies under every request, repeating all of them would
@@ -107,7 +133,7 @@ mod tests {
         let pool = Pool::new("orders".parse().unwrap(), "qa/uk".parse().unwrap(), Vec::new());
         let lobby = Lobby::new("orders", &pool);
         assert_eq!((0..10_000).filter(|_| lobby.spend()).count(), 500);
-        (0..100).for_each(|_| lobby.earn());
+        (0..100).for_each(|_| lobby.earn(20.0));
         assert_eq!((0..100).filter(|_| lobby.spend()).count(), 20);
         assert!(lobby.take_traffic().is_none(), "it never had an instance");
     }

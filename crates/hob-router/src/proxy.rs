@@ -6,11 +6,13 @@
 //! as once (RFC 9110, 9.2.2) and all of its body that was sent is still here.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hob_core::code;
 use hob_wire::Problem;
-use http::header::HeaderValue;
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
@@ -19,14 +21,15 @@ use tokio::time::Instant;
 use crate::account::{Account, Ending, Seen};
 use crate::activity::Activity;
 use crate::answer::Answer;
-use crate::fleet::Claim;
+use crate::fleet::{Ask, Claim};
 use crate::gateway::Gateway;
 use crate::headers::{self, Origin};
 use crate::hold::Hold;
 use crate::instance::Instance;
-use crate::link::{Link, SendError};
-use crate::refusal::refuse;
+use crate::link::{Link, Patience, SendError};
+use crate::refusal::{Refusal, refuse};
 use crate::relay::Relay;
+use crate::table::Way;
 use crate::tape::Tape;
 use crate::{check, trace, tunnel};
 
@@ -34,6 +37,7 @@ use crate::{check, trace, tunnel};
 pub(crate) struct Client {
     pub(crate) origin: Arc<Origin>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) is_h2: bool,
     /// The connection's place among those that may be open; a websocket keeps it after hyper is done.
     pub(crate) _place: tokio::sync::OwnedSemaphorePermit,
 }
@@ -45,32 +49,38 @@ pub(crate) async fn handle(
     mut request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     client.activity.busy();
+    let is_h2 = client.is_h2;
     let started = Instant::now();
     let request_id = trace::request_id(request.headers(), || gateway.clock.now());
     let upgrade = headers::wants_websocket(&request).then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     let host = match check::check(&head, &gateway.limits) {
         Ok(host) => host,
-        Err(problem) => return Ok(refuse(*problem, &request_id, &client.activity)),
+        Err(problem) => return Ok(refuse(*Box::<Refusal>::from(problem), &request_id, &client.activity)),
     };
     let seen = prepare(&mut head, host, &request_id, &client.origin);
     let account = Account::new(Arc::clone(&gateway), seen, started);
-    let mut passage = Passage { gateway, account, tried: Vec::new(), hold: None };
+    let mut passage =
+        Passage { gateway: Arc::clone(&gateway), account, tried: Vec::new(), hold: None, is_admitted: false };
     let answered = match &upgrade {
         Some(_) => tunnel::open(&mut passage, head, body).await,
         None => passage.exchange(head, body).await,
     };
-    Ok(match (answered, upgrade) {
+    let mut response = match (answered, upgrade) {
         (Ok((response, ..)), Some(upgrade)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             tunnel::join(passage.account, response, upgrade, client)
         }
         (Ok((response, link, tape)), _) => passage.pass_on(response, link, tape, &client.activity).await,
-        (Err(problem), _) => {
-            passage.account.status = problem.status;
-            passage.account.settle(Ending::Failed(&problem.detail));
-            refuse(*problem, &request_id, &client.activity)
+        (Err(refusal), _) => {
+            passage.account.status = refusal.problem.status;
+            passage.account.settle(Ending::Failed(&refusal.problem.detail));
+            refuse(*refusal, &request_id, &client.activity)
         }
-    })
+    };
+    if gateway.is_leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS && !is_h2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Makes the head the one that goes to the instance, and notes what the request was.
@@ -110,11 +120,13 @@ pub(crate) struct Passage {
     /// Instances that are not asked again in this round.
     tried: Vec<Arc<Instance>>,
     hold: Option<Hold>,
+    /// Whether the route's limit let it pass.
+    is_admitted: bool,
 }
 
 impl Passage {
     /// Gives the request a place at an instance; waits for one when there is none.
-    pub(crate) async fn place(&mut self) -> Result<Arc<Instance>, Box<Problem>> {
+    pub(crate) async fn place(&mut self, headers: &HeaderMap) -> Result<Arc<Instance>, Box<Refusal>> {
         // Whoever waits is in flight nowhere: an instance that failed it may be stopped.
         self.account.ticket = None;
         let host = &self.account.seen.host;
@@ -122,12 +134,15 @@ impl Passage {
             "*" => "/",
             path => path,
         };
+        let client = self.account.seen.origin.address.ip();
         loop {
-            match self.gateway.fleet.claim(host.name(), path, &self.tried) {
+            let ask = Ask { host: host.name(), path, headers, client };
+            match self.gateway.fleet.claim(&ask, &self.tried) {
                 Claim::Ticket(ticket) => {
+                    admit(&self.gateway, &mut self.is_admitted, &ticket.way, client)?;
                     self.hold = None;
                     if self.account.attempts == 0 {
-                        ticket.lobby.earn();
+                        ticket.way.pool.lobby.earn(ticket.way.retry.budget_percent);
                     }
                     self.account.attempts += 1;
                     let instance = Arc::clone(&ticket.instance);
@@ -137,9 +152,17 @@ impl Passage {
                 Claim::NoRoute => {
                     let detail = format!("no route covers {path} on host {}", host.name());
                     let hint = "routes are declared in service.yml; see `hob services` for what is deployed";
-                    return Err(Box::new(Problem::new(code::NO_ROUTE, detail).hint(hint)));
+                    return Err(Problem::new(code::NO_ROUTE, detail).hint(hint).into());
                 }
-                Claim::NoInstance(lobby, epoch) => {
+                Claim::Guarded(guard, way) => {
+                    admit(&self.gateway, &mut self.is_admitted, &way, client)?;
+                    let lobby = &way.pool.lobby;
+                    self.account.lobby = Some(Arc::clone(lobby));
+                    guard.stop(&self.gateway, lobby, headers).await?;
+                }
+                Claim::NoInstance(way, epoch) => {
+                    admit(&self.gateway, &mut self.is_admitted, &way, client)?;
+                    let lobby = Arc::clone(&way.pool.lobby);
                     let hold = match &mut self.hold {
                         Some(hold) => hold,
                         None => {
@@ -158,11 +181,12 @@ impl Passage {
     /// The instance took no connection: others are asked first, here and by other requests.
     pub(crate) fn pass_over(&mut self, instance: Arc<Instance>) {
         instance.skip(self.gateway.limits.skip);
+        instance.retried.fetch_add(1, Ordering::Relaxed);
         self.tried.push(instance);
     }
 
     /// Sends the request until an instance answers.
-    async fn exchange(&mut self, head: request::Parts, body: Incoming) -> Result<Answered, Box<Problem>> {
+    async fn exchange(&mut self, head: request::Parts, body: Incoming) -> Result<Answered, Box<Refusal>> {
         let gateway = Arc::clone(&self.gateway);
         let limits = &gateway.limits;
         let is_repeatable = is_idempotent(&head.method);
@@ -170,13 +194,14 @@ impl Passage {
         let mut head = head;
         let mut sent = 0;
         loop {
-            let instance = self.place().await?;
+            let instance = self.place(&head.headers).await?;
+            let (patience, is_repeated) = self.terms(limits);
             let Some((mut link, is_reused)) = self.link(&instance, is_repeatable).await else { continue };
             sent += 1;
-            let spare = (is_repeatable && sent < limits.attempts_max).then(|| head.clone());
-            let error = match link.send(Request::from_parts(head, tape.play()), &tape, limits).await {
+            let spare = (is_repeatable && is_repeated && sent < limits.attempts_max).then(|| head.clone());
+            let error = match link.send(Request::from_parts(head, tape.play()), &tape, patience).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(bad_instance("the instance switched protocols without being asked"));
+                    return Err(bad_instance("the instance switched protocols without being asked").into());
                 }
                 Ok(response) => return Ok((response, Some(link), tape)),
                 Err(error) => error,
@@ -188,7 +213,7 @@ impl Passage {
                     request.into_parts().0
                 }
                 SendError::Broken(error) => self.repeat(spare, &tape, &error)?,
-                other => return Err(failure(other)),
+                other => return Err(failure(other).into()),
             };
             if is_reused {
                 // The others that idle were most likely closed by the same hand.
@@ -197,6 +222,13 @@ impl Passage {
                 self.pass_over(instance);
             }
         }
+    }
+
+    /// The route's terms for the request: how long it may take, and whether it may be sent again.
+    fn terms(&self, limits: &crate::Limits) -> (Patience, bool) {
+        let way = self.account.ticket.as_ref().map(|ticket| &ticket.way);
+        let patience = Patience::new(limits, way.and_then(|way| way.timeout));
+        (patience, way.is_none_or(|way| way.retry.idempotent))
     }
 
     /// A connection that idled a short time, else a new one; whether it was used before. None when the instance takes
@@ -224,9 +256,16 @@ impl Passage {
         tape: &Tape,
         error: &hyper::Error,
     ) -> Result<request::Parts, Box<Problem>> {
-        let is_affordable = || self.account.ticket.as_ref().is_some_and(|ticket| ticket.lobby.spend());
+        let is_affordable =
+            || self.account.ticket.as_ref().is_some_and(|ticket| ticket.way.pool.lobby.spend());
         match spare {
-            Some(head) if tape.can_play_again() && is_affordable() => Ok(head),
+            Some(head) if tape.can_play_again() && is_affordable() => {
+                if let Some(ticket) = &self.account.ticket {
+                    self.gateway.fleet.note(&ticket.instance, true);
+                    ticket.instance.retried.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(head)
+            }
             _ => Err(bad_instance(&format!(
                 "the instance broke off before it answered ({error}); the request may have been carried out and was \
                  not sent again"
@@ -255,6 +294,20 @@ impl Passage {
         .await;
         Response::from_parts(head, Answer::relay(relay, activity))
     }
+}
+
+/// Lets a request pass the limit of its route, once.
+fn admit(gateway: &Gateway, is_admitted: &mut bool, way: &Way, client: IpAddr) -> Result<(), Box<Refusal>> {
+    let Some(limiter) = way.limiter.as_ref().filter(|_| !*is_admitted) else { return Ok(()) };
+    if let Err(used_up) = limiter.take(client, Instant::now()) {
+        gateway.counts.add(Some(&way.pool.lobby.pool), "rate");
+        let detail = "this client has made as many requests as it may for now";
+        let mut refusal: Box<Refusal> = Problem::new(code::TOO_MANY_REQUESTS, detail).into();
+        refusal.used_up = Some(used_up);
+        return Err(refusal);
+    }
+    *is_admitted = true;
+    Ok(())
 }
 
 /// Whether carrying a request out twice is the same as once.

@@ -19,3 +19,8 @@ pub(crate) fn bits() -> u64 {
         x.wrapping_mul(0x2545_f491_4f6c_dd1d)
     })
 }
+
+/// A random number from 0 to 1.
+pub(crate) fn part() -> f64 {
+    (bits() >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -53,8 +53,9 @@ impl Relay {
             link.watchdog.arm(Instant::now() + account.gateway.limits.body_idle, tape.progress());
         }
         let farewell = account.ticket.as_ref().filter(|_| is_endless(head)).map(|ticket| {
-            let gone = ticket.instance.gone.clone();
-            Box::pin(linger(gone, account.gateway.limits.linger)) as Farewell
+            let (gone, leaving) = (ticket.instance.gone.clone(), account.gateway.leaving.clone());
+            let most = ticket.way.pool.lobby.spread().min(account.gateway.limits.linger);
+            Box::pin(linger(gone, leaving, most)) as Farewell
         });
         Self { incoming, link, tape, account, farewell, is_over: false }
     }
@@ -153,8 +154,11 @@ fn is_endless(head: &HeaderMap) -> bool {
         && !head.contains_key(header::CONTENT_LENGTH)
 }
 
-/// Waits until an instance has left the table, and then for a random part of `most`.
-pub(crate) async fn linger(gone: CancellationToken, most: Duration) {
-    gone.cancelled().await;
-    tokio::time::sleep(most.mul_f64((random::bits() >> 11) as f64 / (1_u64 << 53) as f64)).await;
+/// Waits until an instance has left the table, or the router hands over, and then for a random part of `most`.
+pub(crate) async fn linger(gone: CancellationToken, leaving: CancellationToken, most: Duration) {
+    tokio::select! {
+        () = gone.cancelled() => {}
+        () = leaving.cancelled() => {}
+    }
+    tokio::time::sleep(most.mul_f64(random::part())).await;
 }

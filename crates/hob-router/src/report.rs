@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hob_core::Name;
-use hob_wire::{InstanceTraffic, RouterReport};
+use hob_wire::{InstanceTraffic, Limited, RouterReport};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub(crate) async fn report(
     // What was counted but did not arrive. It holds one entry for each instance, and while the core is away there are
     // no new ones.
     let mut unsent: BTreeMap<String, InstanceTraffic> = BTreeMap::new();
+    let mut limited = Vec::new();
     let mut from = gateway.clock.now();
     let mut records_told = 0;
     let mut is_heard = true;
@@ -45,6 +47,7 @@ pub(crate) async fn report(
         gateway.fleet.drop_old_links(gateway.limits.reuse_idle);
         let (generation, traffic) = gateway.fleet.take_traffic();
         merge(&mut unsent, traffic);
+        add_limited(&mut limited, gateway.counts.take());
         let records_dropped = gateway.recorder.dropped();
         let report = RouterReport {
             generation,
@@ -52,14 +55,15 @@ pub(crate) async fn report(
             to: gateway.clock.now(),
             instances: unsent.values().cloned().collect(),
             records_dropped: records_dropped - records_told,
-            ejected: Vec::new(),
-            limited: Vec::new(),
-            connections: 0,
-            held: BTreeMap::new(),
+            ejected: gateway.fleet.ejected(),
+            limited: limited.clone(),
+            connections: gateway.connections.load(Ordering::Relaxed),
+            held: gateway.fleet.held(),
         };
         match core.post(&path, &report).await {
             Ok(()) => {
                 unsent.clear();
+                limited.clear();
                 from = report.to;
                 records_told = records_dropped;
                 is_heard = true;
@@ -73,6 +77,16 @@ pub(crate) async fn report(
         }
         if is_last {
             return;
+        }
+    }
+}
+
+/// Adds refusals that were counted since.
+fn add_limited(unsent: &mut Vec<Limited>, new: Vec<Limited>) {
+    for limited in new {
+        match unsent.iter_mut().find(|sum| sum.pool == limited.pool && sum.reason == limited.reason) {
+            Some(sum) => sum.requests += limited.requests,
+            None => unsent.push(limited),
         }
     }
 }
@@ -91,6 +105,7 @@ fn merge(unsent: &mut BTreeMap<String, InstanceTraffic>, traffic: Vec<InstanceTr
                 sum.errors += new.errors;
                 sum.in_flight += new.in_flight;
                 sum.held += new.held;
+                sum.retried += new.retried;
                 sum.latency.merge(&new.latency);
             }
         }

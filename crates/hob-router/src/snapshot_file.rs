@@ -41,7 +41,8 @@ pub(crate) async fn keep(path: PathBuf, mut snapshots: watch::Receiver<Option<Ar
 fn write(path: &Path, snapshot: &RoutingSnapshot) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let new = path.with_extension("new");
+    // A router that hands over and the next may write at the same time.
+    let new = path.with_extension(format!("new.{}", std::process::id()));
     let mut file = File::create(&new)?;
     file.write_all(&serde_json::to_vec(snapshot)?)?;
     file.sync_all()?;

@@ -6,11 +6,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hob_wire::Route;
+use hob_wire::{Retry, Route};
 
 use crate::instance::Instance;
+use crate::limiter::Limiter;
 use crate::lobby::Lobby;
+use crate::shares::Shares;
+use crate::shield::Guard;
 
 /// A compiled snapshot.
 pub(crate) struct Table {
@@ -18,13 +22,25 @@ pub(crate) struct Table {
     pub(crate) epoch: u64,
     /// The snapshot's generation, as the core numbers it.
     pub(crate) generation: u64,
-    pub(crate) routes: Routes<Arc<Pool>>,
+    pub(crate) routes: Routes<Arc<Way>>,
+    /// What is held back or answered by the router itself; nearly always none.
+    pub(crate) guards: Vec<Arc<Guard>>,
+}
+
+/// Where a route leads, and on what terms.
+pub(crate) struct Way {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) retry: Retry,
+    /// Until an answer must have begun; the router's own limit when left out.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) limiter: Option<Arc<Limiter>>,
 }
 
 /// The instances of a service in a scope.
 pub(crate) struct Pool {
     pub(crate) lobby: Arc<Lobby>,
     pub(crate) instances: Vec<Arc<Instance>>,
+    pub(crate) shares: Shares,
 }
 
 /// Values by host and path.

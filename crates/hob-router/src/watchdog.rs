@@ -41,14 +41,24 @@ impl Watchdog {
         Poll::Pending
     }
 
+    /// How far the watched bodies have come since the deadline was set.
+    pub(crate) fn moved(&self, progress: u64) -> u64 {
+        progress - self.progress.min(progress)
+    }
+
+    /// Sets the timer anew after it went off.
+    pub(crate) fn again(&mut self, period: Duration, progress: u64) {
+        self.arm(Instant::now() + period, progress);
+        self.sleep.as_mut().reset(self.deadline);
+    }
+
     /// Ready once nothing moved for `period`, as told by `progress`; noticed at the latest after twice that.
     pub(crate) fn poll_stalled(&mut self, cx: &mut Context<'_>, progress: u64, period: Duration) -> Poll<()> {
         while self.poll(cx).is_ready() {
             if progress == self.progress {
                 return Poll::Ready(());
             }
-            self.arm(Instant::now() + period, progress);
-            self.sleep.as_mut().reset(self.deadline);
+            self.again(period, progress);
         }
         Poll::Pending
     }

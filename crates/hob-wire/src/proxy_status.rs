@@ -13,7 +13,9 @@ pub fn proxy_status(problem: &Problem) -> String {
     let of = |code: Code| problem.code == code.name();
     let error = match () {
         () if of(code::NO_ROUTE) => "destination_not_found",
-        () if of(code::NO_INSTANCE) => "destination_unavailable",
+        () if of(code::NO_INSTANCE) || of(code::MAINTENANCE) => "destination_unavailable",
+        () if of(code::HELD_TOO_LONG) => "connection_timeout",
+        () if of(code::TOO_MANY_REQUESTS) => "http_request_denied",
         () if of(code::BAD_INSTANCE) => "http_protocol_error",
         () if of(code::INSTANCE_TIMEOUT) => "http_response_timeout",
         () => "http_request_error",

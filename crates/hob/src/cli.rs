@@ -71,8 +71,8 @@ pub(crate) enum TopicVerb {
 pub(crate) enum Verb {
     /// Start the platform: build, apply, and deploy what differs from what runs
     Up(Up),
-    /// Run a router
-    Router(Child),
+    /// Run a router; with --upgrade, have `hob up` start the one on disk and let the present one end
+    Router(Router),
     /// Check the platform's files, show what would change, and store them; deploys nothing
     Apply(Apply),
     /// Build a service, make a release of it and route it
@@ -198,6 +198,18 @@ pub(crate) struct Child {
     /// End when this process is no longer the parent
     #[arg(long, hide = true)]
     pub(crate) parent: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct Router {
+    #[command(flatten)]
+    pub(crate) child: Child,
+    /// Have the running `hob up` replace its router by the program on disk; no connection is refused or cut
+    #[arg(long, conflicts_with_all = ["behind", "parent", "port_offset"])]
+    pub(crate) upgrade: bool,
+    /// Take the listening sockets from standard input, under this name
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub(crate) behind: Option<Name>,
 }
 
 #[derive(Args)]

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use hob_core::{Clock, Secret};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Child, Core, Global};
+use crate::cli::{Child, Core, Global, Router};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
@@ -22,6 +22,9 @@ pub(crate) const EXIT_HOPELESS: u8 = 78;
 
 /// Threads that a process of Hob runs its tasks on, at most.
 const WORKERS_MAX: usize = 2;
+
+/// How long a router waits for fresh routes before it begins with those it knew last.
+const ROUTER_FRESH_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Runs the core until it is told to stop.
 pub(crate) fn run_core(global: &Global, arguments: &Core) -> Result<ExitCode, Failure> {
@@ -41,31 +44,37 @@ pub(crate) fn run_core(global: &Global, arguments: &Core) -> Result<ExitCode, Fa
 
 /// Runs a router until it is told to stop. With `hob up` it finds its token in the data directory; alone it takes
 /// `HOB_URL` and `HOB_TOKEN`.
-pub(crate) fn run_router(global: &Global, child: &Child) -> Result<ExitCode, Failure> {
-    let settings = prepare(global, child)?;
+pub(crate) fn run_router(global: &Global, arguments: &Router) -> Result<ExitCode, Failure> {
+    let settings = prepare(global, &arguments.child)?;
     let token = match &global.token {
         Some(token) => Secret::new(token.clone()),
         None => settings.token("router").map_err(Failure::from)?,
     };
     let core_url = global.url.clone().unwrap_or_else(|| settings.api_url());
+    let name = arguments.behind.clone();
     let config = hob_router::Config {
-        name: "router".parse().expect("a short word is a name"),
+        name: name.unwrap_or_else(|| "router".parse().expect("a short word is a name")),
         listen: std::net::SocketAddr::from(([127, 0, 0, 1], settings.router_port())),
         core_url,
         token,
         snapshot_file: Some(settings.data.join("routing.json")),
         clock: Clock::system(),
-        limits: hob_router::Limits::default(),
+        limits: hob_router::Limits { fresh: ROUTER_FRESH_MAX, ..hob_router::Limits::default() },
     };
     let runtime = runtime()?;
-    let ended = runtime.block_on(hob_router::serve(config, async {
-        stopped().await;
-    }));
+    let ended = match arguments.behind {
+        Some(_) => runtime.block_on(crate::doors::serve(config)),
+        None => {
+            runtime.block_on(hob_router::serve(config, async {
+                stopped().await;
+            })).map_err(|error| hob_api::chain(&error))
+        }
+    };
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            Failure::new(hob_api::chain(&error)).tell();
+            Failure::new(error).tell();
             Ok(ExitCode::from(EXIT_HOPELESS))
         }
     }

@@ -2,6 +2,8 @@
 
 mod cli;
 mod core;
+mod doorkeeper;
+mod doors;
 mod failure;
 mod project;
 mod remote;

@@ -92,6 +92,11 @@ impl Settings {
         Ok(())
     }
 
+    /// The socket at which the keeper of the router takes orders.
+    pub(crate) fn orders(&self) -> PathBuf {
+        self.data.join("router.sock")
+    }
+
     /// The file of a token: `admin`, `node` or `router`.
     pub(crate) fn token_file(&self, name: &str) -> PathBuf {
         self.data.join(format!("{name}.token"))

@@ -96,7 +96,7 @@ impl Supervised {
 }
 
 /// How it is asked to end, once it is. When whoever would ask is gone, instances are left as they are.
-async fn asked(stop: &mut watch::Receiver<Option<Asked>>) -> Asked {
+pub(crate) async fn asked(stop: &mut watch::Receiver<Option<Asked>>) -> Asked {
     stop.wait_for(Option::is_some).await.ok().and_then(|asked| *asked).unwrap_or(Asked::Leave)
 }
 

@@ -26,7 +26,7 @@ use crate::cli::{Arguments, Global, InstanceVerb, TopicVerb, Verb};
 use crate::failure::{Exit, Failure};
 use crate::remote::Remote;
 use crate::settings::{Settings, caller_token};
-use crate::{core, screen};
+use crate::{core, doorkeeper, screen};
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -40,7 +40,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Core(arguments) => core::run_core(&global, &arguments),
-        Verb::Router(child) => core::run_router(&global, &child),
+        Verb::Router(router) if router.upgrade => doorkeeper::ask(&global),
+        Verb::Router(router) => core::run_router(&global, &router),
         Verb::Open => open(&global),
         verb => {
             let runtime =

@@ -27,8 +27,12 @@ fn snapshot(generation: u64, instances: &[u64]) -> RoutingSnapshot {
     }
 }
 
+fn ask(headers: &HeaderMap) -> Ask<'_> {
+    Ask { host: "shop.example", path: "/orders", headers, client: "10.0.0.1".parse().unwrap() }
+}
+
 fn ticket(fleet: &Arc<Fleet>, tried: &[Arc<Instance>]) -> Option<Ticket> {
-    match fleet.claim("shop.example", "/orders", tried) {
+    match fleet.claim(&ask(&HeaderMap::new()), tried) {
         Claim::Ticket(ticket) => Some(ticket),
         _ => None,
     }
@@ -38,7 +42,7 @@ fn ticket(fleet: &Arc<Fleet>, tried: &[Arc<Instance>]) -> Option<Ticket> {
 fn no_request_is_at_an_instance_once_the_core_was_told_that_none_is() {
     const TABLES: u64 = 400;
     const THREADS: usize = 4;
-    let fleet = Arc::new(Fleet::new());
+    let fleet = Arc::new(Fleet::new(Clock::system()));
     // Whether an instance was stopped, as the core would once it was told that it may.
     let stopped: Arc<Vec<AtomicBool>> = Arc::new((0..TABLES + 2).map(|_| AtomicBool::new(false)).collect());
     let is_over = Arc::new(AtomicBool::new(false));
@@ -93,7 +97,7 @@ fn no_request_is_at_an_instance_once_the_core_was_told_that_none_is() {
 
 #[test]
 fn an_instance_that_left_is_told_of_until_its_last_request_has_ended() {
-    let fleet = Arc::new(Fleet::new());
+    let fleet = Arc::new(Fleet::new(Clock::system()));
     fleet.install(&snapshot(1, &[0]));
     let held = ticket(&fleet, &[]).unwrap();
     fleet.install(&snapshot(2, &[1]));
@@ -110,7 +114,7 @@ fn an_instance_that_left_is_told_of_until_its_last_request_has_ended() {
 
 #[test]
 fn an_instance_stays_the_same_across_tables_and_comes_back_as_a_new_one() {
-    let fleet = Arc::new(Fleet::new());
+    let fleet = Arc::new(Fleet::new(Clock::system()));
     fleet.install(&snapshot(1, &[0]));
     let first = ticket(&fleet, &[]).unwrap();
     fleet.install(&snapshot(2, &[0, 1]));
@@ -124,7 +128,7 @@ fn an_instance_stays_the_same_across_tables_and_comes_back_as_a_new_one() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_refuses_is_passed_over_unless_all_do() {
-    let fleet = Arc::new(Fleet::new());
+    let fleet = Arc::new(Fleet::new(Clock::system()));
     fleet.install(&snapshot(1, &[0, 1]));
     let refusing = ticket(&fleet, &[]).unwrap().instance.clone();
     refusing.skip(Duration::from_secs(1));
@@ -139,4 +143,46 @@ async fn an_instance_that_refuses_is_passed_over_unless_all_do() {
     assert!(ticket(&fleet, &[other, Arc::clone(&refusing)]).is_none());
     tokio::time::advance(Duration::from_millis(1001)).await;
     assert!(!refusing.is_skipped());
+}
+
+fn counts(fleet: &Arc<Fleet>, of: u32) -> HashMap<String, u32> {
+    let mut counts = HashMap::new();
+    for _ in 0..of {
+        *counts.entry(ticket(fleet, &[]).unwrap().instance.id.clone()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_gets_nothing_unless_most_do() {
+    let fleet = Arc::new(Fleet::new(Clock::system()));
+    fleet.install(&snapshot(1, &[0, 1]));
+    let failing = ticket(&fleet, &[]).unwrap().instance.clone();
+    (0..5).for_each(|_| fleet.note(&failing, true));
+    assert_eq!(counts(&fleet, 50).get(&failing.id), None);
+    assert_eq!(fleet.ejected().len(), 1);
+    let other = ticket(&fleet, &[]).unwrap().instance.clone();
+    (0..5).for_each(|_| fleet.note(&other, true));
+    assert_eq!(counts(&fleet, 200).len(), 2, "both failed, so both are asked");
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert!(fleet.ejected().is_empty());
+}
+
+#[test]
+fn a_target_that_starts_slowly_gets_less() {
+    let fleet = Arc::new(Fleet::new(Clock::system()));
+    let mut told = snapshot(1, &[0, 1, 2]);
+    let slow = hob_wire::SlowStart { since: Clock::system().now(), for_ms: 1_000_000 };
+    told.pools.get_mut("orders").unwrap().targets[1].slow_start = Some(slow);
+    fleet.install(&told);
+    let counts = counts(&fleet, 3000);
+    assert!((50..300).contains(&counts["i1"]), "{counts:?}");
+    told.pools
+        .get_mut("orders")
+        .unwrap()
+        .targets
+        .iter_mut()
+        .for_each(|target| target.slow_start = Some(slow));
+    fleet.install(&told);
+    assert!(ticket(&fleet, &[]).is_some());
 }

@@ -14,6 +14,7 @@ use super::console_url;
 use super::deploy::{bar, begin, follow, send_package};
 use crate::cli::{Global, Up};
 use crate::core::Asked;
+use crate::doorkeeper::Doorkeeper;
 use crate::failure::Failure;
 use crate::project::{Project, build, pack};
 use crate::remote::Remote;
@@ -38,12 +39,15 @@ pub(crate) async fn up(global: &Global, arguments: Up) -> Result<ExitCode, Failu
     settings.remember()?;
     let mut core = Supervised::start("core", &settings)?;
     wait_for_api(&settings, &mut core).await?;
-    let router = Supervised::start("router", &settings)?;
+    let router = Doorkeeper::start(&settings)?;
     let (stop, stops) = watch::channel(None);
     let mut asked = Asked::StopAll;
     let mut children = JoinSet::new();
     children.spawn(core.keep(stops.clone()));
-    let router = tokio::spawn(router.keep(stops));
+    let router = tokio::spawn(router.keep(async move {
+        let mut stops = stops;
+        crate::supervisor::asked(&mut stops).await;
+    }));
     let token = settings.token("admin").map_err(Failure::from)?;
     let own = Global {
         data: settings.data.clone(),
