@@ -11,10 +11,10 @@ use std::time::Duration;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::Limits;
 use crate::framing::Framing;
+use crate::stream::Stream;
 
 /// What a connection is doing; changed by whoever notices.
 #[derive(Default)]
@@ -24,6 +24,8 @@ pub(crate) struct Activity {
     /// The number of writes so far, above one bit that says whether the last had to wait.
     writes: AtomicU32,
     is_switched: AtomicBool,
+    /// Requests under way, where there may be several at once: HTTP/2.
+    streams: AtomicU32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,12 +41,15 @@ enum Phase {
 impl Activity {
     /// A request's head has come in.
     pub(crate) fn busy(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
         self.enter(Phase::Busy);
     }
 
     /// An answer has gone out.
     pub(crate) fn idle(&self) {
-        self.enter(Phase::Idle);
+        if self.streams.fetch_sub(1, Ordering::Relaxed) <= 1 {
+            self.enter(Phase::Idle);
+        }
     }
 
     /// What comes from now on is no HTTP any more.
@@ -115,7 +120,9 @@ impl Observer {
     /// Whether the connection idles, and did so when it was looked at last.
     pub(crate) fn is_settled(&self, activity: &Activity) -> bool {
         let phase = activity.phase.load(Ordering::Relaxed);
-        phase == self.phase && phase & 3 == Phase::Idle as u32
+        phase == self.phase
+            && phase & 3 == Phase::Idle as u32
+            && activity.streams.load(Ordering::Relaxed) == 0
     }
 
     /// Looks; returns whether the connection has overstayed.
@@ -126,7 +133,7 @@ impl Observer {
         self.write_looks = if writes == self.writes && writes & 1 == 1 { self.write_looks + 1 } else { 0 };
         (self.phase, self.writes) = (phase, writes);
         let is_late = match phase & 3 {
-            0 => self.phase_looks >= self.idle_looks_max,
+            0 => self.phase_looks >= self.idle_looks_max && activity.streams.load(Ordering::Relaxed) == 0,
             1 => self.phase_looks >= self.head_looks_max,
             _ => false,
         };
@@ -136,7 +143,7 @@ impl Observer {
 
 /// A client's socket, which notes what it does.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     activity: std::sync::Arc<Activity>,
     framing: Framing,
 }
@@ -150,12 +157,12 @@ thread_local! {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, activity: std::sync::Arc<Activity>) -> Self {
+    pub(crate) fn new(stream: Stream, activity: std::sync::Arc<Activity>) -> Self {
         Self { stream, activity, framing: Framing::default() }
     }
 
     /// Reads, and checks what was read for framing that two readers could take differently. Where there is any, hyper
-    /// gets a NUL in place of the rest, which it refuses wherever it stands outside a body.
+    /// gets in place of the rest a byte that it refuses there.
     fn poll_checked(&mut self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         CHUNK.with_borrow_mut(|chunk| {
             let most = buffer.remaining().min(CHUNK_BYTES);
@@ -165,7 +172,7 @@ impl Socket {
             let good = self.framing.check(bytes);
             let end = bytes.len().min(good + 1);
             if let Some(bad) = bytes.get_mut(good) {
-                *bad = 0;
+                *bad = self.framing.poison();
             }
             buffer.put_slice(&bytes[..end]);
             Poll::Ready(Ok(()))

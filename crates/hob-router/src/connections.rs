@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper_util::rt::TokioExecutor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +27,12 @@ use crate::link::READ_BYTES_MAX;
 use crate::proxy::{self, Client};
 use crate::random;
 use crate::server::Stop;
+use crate::stream::Stream;
 
+/// Requests at once on one connection of HTTP/2.
+const H2_STREAMS_MAX: u32 = 128;
+/// Requests that a client may take back before they were looked at; a flood of them ends the connection.
+const H2_RESETS_MAX: usize = 20;
 /// How long to wait before accepting again after the system had no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection that was idle for so long, when the router hands over, is closed: its client will not just now send on
@@ -59,6 +66,7 @@ struct Arrival {
     stream: TcpStream,
     address: SocketAddr,
     place: OwnedSemaphorePermit,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Connections {
@@ -72,7 +80,12 @@ impl Connections {
     }
 
     /// Takes connections in until `stop`.
-    pub(crate) async fn accept(&self, listener: &TcpListener, stop: &CancellationToken) {
+    pub(crate) async fn accept(
+        &self,
+        listener: &TcpListener,
+        tls: Option<&TlsAcceptor>,
+        stop: &CancellationToken,
+    ) {
         loop {
             let next = async {
                 let place =
@@ -84,7 +97,7 @@ impl Connections {
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, address)) => self.add(Arrival { stream, address, place }),
+                Ok((stream, address)) => self.add(Arrival { stream, address, place, tls: tls.cloned() }),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -166,21 +179,56 @@ impl Drop for Gone {
 
 /// Serves one connection to its end.
 async fn attend(gateway: &Arc<Gateway>, arrival: Arrival, ended: oneshot::Receiver<Stop>) {
-    let Arrival { stream, address, place } = arrival;
+    let Arrival { stream, address, place, tls } = arrival;
     // Fails only when the client is gone already.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let stream = match tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match timeout(gateway.limits.head_read, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+            Ok(Err(error)) => return tracing::debug!(%error, "a client did not begin TLS"),
+            Err(_) => return gateway.counts.add(None, "slow"),
+        },
+    };
+    let is_h2 = stream.is_h2();
     let activity = Arc::new(Activity::default());
+    if is_h2 {
+        // Its frames say where requests begin and end.
+        activity.switch();
+    }
+    let origin = Arc::new(Origin::new(address, stream.is_secure()));
     let socket = Socket::new(stream, Arc::clone(&activity));
-    let origin = Arc::new(Origin::new(address));
-    let client = Arc::new(Client { origin, activity: Arc::clone(&activity), is_h2: false, _place: place });
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(gateway.limits.head_bytes_max.max(READ_BYTES_MAX));
-    builder.max_header_size(gateway.limits.head_bytes_max);
+    let client = Arc::new(Client { origin, activity: Arc::clone(&activity), is_h2, _place: place });
     let shared = Arc::clone(gateway);
     let service = service_fn(move |request| proxy::handle(Arc::clone(&shared), Arc::clone(&client), request));
-    let mut connection = pin!(builder.serve_connection(socket, service).with_upgrades());
+    let limits = &gateway.limits;
+    if is_h2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_pending_accept_reset_streams(H2_RESETS_MAX)
+            .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX));
+        let connection = pin!(builder.serve_connection(socket, service));
+        return watch(gateway, &activity, connection, |c| c.graceful_shutdown(), is_h2, ended).await;
+    }
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(limits.head_bytes_max.max(READ_BYTES_MAX));
+    builder.max_header_size(limits.head_bytes_max);
+    let connection = pin!(builder.serve_connection(socket, service).with_upgrades());
+    watch(gateway, &activity, connection, |c| c.graceful_shutdown(), is_h2, ended).await;
+}
+
+/// Drives a connection to its end, or until it overstays, and has it end when it is told so.
+async fn watch<C: Future<Output = hyper::Result<()>>>(
+    gateway: &Gateway,
+    activity: &Activity,
+    mut connection: Pin<&mut C>,
+    close: impl Fn(Pin<&mut C>),
+    is_h2: bool,
+    ended: oneshot::Receiver<Stop>,
+) {
     let mut observer = Observer::new(&gateway.limits);
     let mut look = pin!(sleep(observer.period()));
     let mut ended = pin!(ended);
@@ -199,18 +247,19 @@ async fn attend(gateway: &Arc<Gateway>, arrival: Arrival, ended: oneshot::Receiv
                 order = Some(how.unwrap_or(Stop::Now));
                 match order {
                     Some(Stop::HandOver) => {
-                        observer.look(&activity);
+                        observer.look(activity);
                         look.as_mut().reset(Instant::now() + SETTLED + gateway.limits.spread.mul_f64(random::part()));
                     }
-                    _ => connection.as_mut().graceful_shutdown(),
+                    _ => close(connection.as_mut()),
                 }
             }
             () = look.as_mut() => {
                 // Whoever sends while the router hands over gets an answer that is the last; only the idle are closed.
-                if order == Some(Stop::HandOver) && observer.is_settled(&activity) {
-                    connection.as_mut().graceful_shutdown();
+                // HTTP/2 says which requests it still takes, and ends after them.
+                if order == Some(Stop::HandOver) && (is_h2 || observer.is_settled(activity)) {
+                    close(connection.as_mut());
                 }
-                if observer.look(&activity) {
+                if observer.look(activity) {
                     if activity.is_within_head() {
                         gateway.counts.add(None, "slow");
                     }

@@ -20,6 +20,7 @@ pub(crate) struct Framing {
     state: State,
     line: Line,
     head: Head,
+    poison: u8,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -72,6 +73,11 @@ struct Head {
 }
 
 impl Framing {
+    /// What hyper refuses in place of the first byte that is not good.
+    pub(crate) fn poison(&self) -> u8 {
+        self.poison
+    }
+
     /// Takes in bytes; returns how many of them are good. The byte after them is the first that is not.
     pub(crate) fn check(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
@@ -94,6 +100,8 @@ impl Framing {
                 state => {
                     self.state = self.take(state, bytes[at]);
                     if self.state == State::Bad {
+                        // hyper reads over anything but this within a chunk's extensions.
+                        self.poison = if matches!(state, State::Extension(..)) { b'\n' } else { 0 };
                         return at;
                     }
                     at += 1;

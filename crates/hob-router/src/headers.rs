@@ -12,6 +12,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// Headers that concern one connection (RFC 9110, 7.6.1), and `expect`, which hyper answers.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -35,10 +36,11 @@ pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     ip: HeaderValue,
     forwarded_for: String,
+    is_secure: bool,
 }
 
 impl Origin {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, is_secure: bool) -> Self {
         let ip = address.ip().to_canonical();
         let text = ip.to_string();
         let forwarded_for = match ip {
@@ -46,7 +48,7 @@ impl Origin {
             IpAddr::V6(_) => format!("for=\"[{text}]\";host=\""),
         };
         let ip = HeaderValue::from_str(&text).expect("an address is ASCII");
-        Self { address, ip, forwarded_for }
+        Self { address, ip, forwarded_for, is_secure }
     }
 }
 
@@ -86,13 +88,13 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, origin: &Origin, host: &Hea
         }
     };
     headers.insert(X_FORWARDED_FOR, chain);
-    headers.insert(X_FORWARDED_PROTO, HTTP);
+    headers.insert(X_FORWARDED_PROTO, if origin.is_secure { HTTPS } else { HTTP });
     headers.insert(X_FORWARDED_HOST, host.clone());
     let mut element = Vec::with_capacity(origin.forwarded_for.len() + host.len() + 12);
     element.extend_from_slice(origin.forwarded_for.as_bytes());
     // A host that was checked holds neither quote nor backslash.
     element.extend_from_slice(host.as_bytes());
-    element.extend_from_slice(b"\";proto=http");
+    element.extend_from_slice(if origin.is_secure { b"\";proto=https" } else { b"\";proto=http" });
     let chain = match headers.get(header::FORWARDED) {
         None => HeaderValue::from_maybe_shared(bytes::Bytes::from(element)).ok(),
         Some(_) => joined(headers, &header::FORWARDED, &element),
@@ -129,6 +131,22 @@ pub(crate) fn wants_websocket<B>(request: &Request<B>) -> bool {
         .flat_map(|value| value.split(','))
         .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
     is_upgrade && protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+}
+
+/// Makes a head of HTTP/2 one that HTTP/1.1 knows: the host is a header, and cookies are one (RFC 9113, 8.2.3, 8.3.1).
+pub(crate) fn from_h2<B>(request: &mut Request<B>) {
+    let authority =
+        request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let headers = request.headers_mut();
+    if let Some(host) = authority.filter(|_| !headers.contains_key(header::HOST)) {
+        headers.insert(header::HOST, host);
+    }
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(cookie) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, cookie);
+        }
+    }
 }
 
 /// Marks a head as asking for, or agreeing to, a websocket.
@@ -172,7 +190,7 @@ mod tests {
     #[test]
     fn the_client_is_named_at_the_end_of_each_list() {
         let host = HeaderValue::from_static("shop.example:8080");
-        let origin = Origin::new("10.0.0.7:4000".parse().unwrap());
+        let origin = Origin::new("10.0.0.7:4000".parse().unwrap(), false);
         let mut fresh = HeaderMap::new();
         add_forwarded(&mut fresh, &origin, &host);
         assert_eq!(fresh["x-forwarded-for"], "10.0.0.7");
@@ -186,7 +204,7 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-forwarded-host", "forged"),
         ]);
-        let origin = Origin::new("[2001:db8::1]:4000".parse().unwrap());
+        let origin = Origin::new("[2001:db8::1]:4000".parse().unwrap(), false);
         add_forwarded(&mut carried, &origin, &host);
         assert_eq!(carried["x-forwarded-for"], "1.2.3.4, 5.6.7.8, 2001:db8::1");
         assert_eq!(

@@ -46,6 +46,8 @@ mod core_client;
 mod records;
 mod report;
 mod snapshot_file;
+mod stream;
+mod tls;
 
 pub use config::{Config, Limits};
 pub use error::Error;

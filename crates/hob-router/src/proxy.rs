@@ -50,6 +50,9 @@ pub(crate) async fn handle(
 ) -> Result<Response<Answer>, Infallible> {
     client.activity.busy();
     let is_h2 = client.is_h2;
+    if is_h2 {
+        headers::from_h2(&mut request);
+    }
     let started = Instant::now();
     let request_id = trace::request_id(request.headers(), || gateway.clock.now());
     let upgrade = headers::wants_websocket(&request).then(|| hyper::upgrade::on(&mut request));

@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +18,7 @@ use crate::connections::Connections;
 use crate::core_client::CoreClient;
 use crate::gateway::Gateway;
 use crate::records::{self, Recorder};
+use crate::tls::Certificates;
 use crate::{Config, Error, control, report, snapshot_file};
 
 /// How long the last report and the last records may take.
@@ -33,6 +36,8 @@ pub struct Router {
 pub struct Doors {
     /// HTTP.
     pub plain: TcpListener,
+    /// HTTPS, with a folder of certificates.
+    pub secure: Option<(TcpListener, PathBuf)>,
 }
 
 /// How a router ends.
@@ -67,7 +72,7 @@ impl Router {
         };
         let core = core(&config)?;
         let plain = TcpListener::bind(address).await.map_err(listen)?;
-        Self::with(config, core, Doors { plain })
+        Self::with(config, core, Doors { plain, secure: None })
     }
 
     /// A router behind doors that somebody else holds open.
@@ -140,7 +145,8 @@ impl Router {
                     how = stop.await;
                     closed.cancel();
                 };
-                tokio::join!(connections.accept(&doors.plain, &closed), until);
+                let secure = accept_secure(&connections, doors.secure.as_ref(), &closed);
+                tokio::join!(connections.accept(&doors.plain, None, &closed), secure, until);
                 how
             }
         };
@@ -162,6 +168,25 @@ impl Router {
         last_words.close();
         _ = tokio::time::timeout(FAREWELL, last_words.wait()).await;
         follower.abort();
+    }
+}
+
+async fn accept_secure(
+    connections: &Connections,
+    door: Option<&(TcpListener, PathBuf)>,
+    closed: &CancellationToken,
+) {
+    let Some((listener, folder)) = door else { return };
+    let certificates = Certificates::read(folder.clone());
+    match certificates.config() {
+        Err(error) => tracing::error!(%error, "there is no TLS"),
+        Ok(config) => {
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            tokio::select! {
+                () = connections.accept(listener, Some(&acceptor), closed) => {}
+                () = certificates.follow() => {}
+            }
+        }
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn run_router(global: &Global, arguments: &Router) -> Result<ExitCode
     };
     let runtime = runtime()?;
     let ended = match arguments.behind {
-        Some(_) => runtime.block_on(crate::doors::serve(config)),
+        Some(_) => runtime.block_on(crate::doors::serve(config, settings.certificates())),
         None => {
             runtime.block_on(hob_router::serve(config, async {
                 stopped().await;

@@ -50,7 +50,8 @@ const ANSWER_BYTES_MAX: u64 = 4096;
 /// Keeps one router running.
 pub(crate) struct Doorkeeper {
     settings: Settings,
-    plain: TcpListener,
+    /// HTTP, and HTTPS when there are certificates.
+    doors: Vec<TcpListener>,
     /// What routers are started from: this program until the first upgrade, the one on disk from then on.
     program: PathBuf,
     on_disk: PathBuf,
@@ -72,12 +73,15 @@ struct Running {
 impl Doorkeeper {
     /// Opens the doors and starts a router behind them.
     pub(crate) fn start(settings: &Settings) -> Result<Self, Failure> {
-        let plain = doors::listen(settings.router_port())?;
+        let mut doors = vec![doors::listen(settings.router_port())?];
+        if settings.certificates().try_exists().context("look for certificates")? {
+            doors.push(doors::listen(settings.secure_port())?);
+        }
         let on_disk = std::env::current_exe().context("find this program")?;
-        let current = run(Path::new(SELF), settings, &plain, 1)?;
+        let current = run(Path::new(SELF), settings, &doors, 1)?;
         Ok(Self {
             settings: settings.clone(),
-            plain,
+            doors,
             program: PathBuf::from(SELF),
             on_disk,
             orders: bind(&settings.orders()).context("open the router's order socket")?,
@@ -117,7 +121,7 @@ impl Doorkeeper {
             }
             back_off = (back_off * 2).min(BACK_OFF_MAX);
             // Under the same name: what the one before had in flight ended with it.
-            self.current = run(&self.program, &self.settings, &self.plain, self.current.number)?;
+            self.current = run(&self.program, &self.settings, &self.doors, self.current.number)?;
         }
     }
 
@@ -140,7 +144,7 @@ impl Doorkeeper {
         let program =
             if self.on_disk.try_exists()? { self.on_disk.clone() } else { undeleted(&self.on_disk) };
         let number = (1..).find(|number| !self.numbers.contains(number)).unwrap_or(u32::MAX);
-        let mut next = run(&program, &self.settings, &self.plain, number)?;
+        let mut next = run(&program, &self.settings, &self.doors, number)?;
         let mut line = String::new();
         let is_ready = timeout(READY_MAX, next.read.read_line(&mut line)).await;
         if !matches!(is_ready, Ok(Ok(_))) || line != doors::READY {
@@ -176,9 +180,10 @@ async fn leave(mut router: Running) -> u32 {
     router.number
 }
 
-fn run(program: &Path, settings: &Settings, plain: &TcpListener, number: u32) -> anyhow::Result<Running> {
+fn run(program: &Path, settings: &Settings, doors: &[TcpListener], number: u32) -> anyhow::Result<Running> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    doors::send(&ours, &[plain.as_fd()])?;
+    let fds: Vec<_> = doors.iter().map(TcpListener::as_fd).collect();
+    doors::send(&ours, &fds)?;
     // Each router that is alive reports under its own name, so that none speaks for the requests of another.
     let name = if number == 1 { "router".to_owned() } else { format!("router-{number}") };
     let child = Command::new(program)

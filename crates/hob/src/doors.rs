@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use hob_router::{Config, Doors, Router, Stop};
@@ -66,8 +67,8 @@ fn receive(channel: &UnixStream) -> anyhow::Result<Vec<OwnedFd>> {
 }
 
 /// Runs a router behind the doors that come over standard input.
-pub(crate) async fn serve(config: Config) -> Result<(), String> {
-    let (router, channel) = take(config).map_err(|error| format!("{error:#}"))?;
+pub(crate) async fn serve(config: Config, certificates: PathBuf) -> Result<(), String> {
+    let (router, channel) = take(config, certificates).map_err(|error| format!("{error:#}"))?;
     let (read, write) = channel.into_split();
     let ready = move || {
         // There is room for one line, so this never waits.
@@ -95,12 +96,16 @@ pub(crate) async fn serve(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-fn take(config: Config) -> anyhow::Result<(Router, tokio::net::UnixStream)> {
+fn take(config: Config, certificates: PathBuf) -> anyhow::Result<(Router, tokio::net::UnixStream)> {
     let channel = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let mut doors = receive(&channel)?.into_iter();
     let plain = TcpListener::from(doors.next().context("there is no listening socket")?);
     let plain = tokio::net::TcpListener::from_std(plain)?;
-    let router = Router::behind(config, Doors { plain })?;
+    let secure = match doors.next() {
+        None => None,
+        Some(fd) => Some((tokio::net::TcpListener::from_std(TcpListener::from(fd))?, certificates)),
+    };
+    let router = Router::behind(config, Doors { plain, secure })?;
     channel.set_nonblocking(true)?;
     Ok((router, tokio::net::UnixStream::from_std(channel)?))
 }

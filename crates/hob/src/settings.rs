@@ -16,6 +16,8 @@ use crate::failure::{Exit, Failure};
 const API_PORT: u16 = 7070;
 /// The router.
 const ROUTER_PORT: u16 = 8080;
+/// The router's TLS.
+const SECURE_PORT: u16 = 8443;
 /// The greatest offset at which every port still exists.
 pub(crate) const PORT_OFFSET_MAX: u16 = 50_000;
 const OFFSET_FILE: &str = "port-offset";
@@ -90,6 +92,16 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// The port of the router's TLS, which is there when the folder of certificates is.
+    pub(crate) fn secure_port(&self) -> u16 {
+        SECURE_PORT + self.port_offset
+    }
+
+    /// Where the router's certificates are, `NAME.crt` beside `NAME.key`.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.data.join("certificates")
     }
 
     /// The socket at which the keeper of the router takes orders.

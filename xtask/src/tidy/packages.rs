@@ -17,7 +17,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["hob", "hob-agent", "hob-sdk"]),
     ("roaring", &["hob-store"]),
     ("rusqlite", &["hob-sdk"]),
-    ("rustls", &["hob-sdk"]),
+    ("rustls", &["hob-router", "hob-sdk"]),
     ("rustls-native-certs", &["hob-sdk"]),
     ("saphyr-parser", &["hob-wire"]),
     ("zstd", &["hob-agent", "hob-deploy", "hob-store"]),

@@ -122,6 +122,12 @@ async fn a_bad_chunk_ends_request_and_connection() {
         "5\r\nhelloX\r\n0\r\n\r\n",
         "-5\r\nhello\r\n",
         "fffffffffffffffff\r\nhello",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
     ] {
         let bytes =
             format!("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{HIDDEN}");

@@ -5,10 +5,12 @@
 mod cache;
 mod control;
 mod drain;
+mod edge;
 mod framing;
 mod harness;
 mod heads;
 mod hold;
 mod repeat;
+mod secure;
 mod stream;
 mod websocket;
