@@ -1,9 +1,15 @@
 //! The command line: verbs, their arguments, their help.
 
+mod events;
+mod fleet;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hob_core::Name;
+
+pub(crate) use events::{Entities, Events, LetterChoice, SubscriptionVerb, Subscriptions, TopicVerb};
+pub(crate) use fleet::{Hold, HoldVerb, InstanceVerb, MaintenanceVerb, NodeVerb, Scale, Shielded};
 
 /// Hob ships, runs, connects, watches and mends the services of companies that take orders online.
 #[derive(Parser)]
@@ -55,16 +61,6 @@ pub(crate) struct Global {
     /// Answer in JSON on standard output
     #[arg(long, global = true)]
     pub(crate) json: bool,
-}
-
-/// What to do about topics.
-#[derive(Subcommand)]
-pub(crate) enum TopicVerb {
-    /// One topic and its terms
-    Show {
-        /// The topic
-        name: hob_core::TopicName,
-    },
 }
 
 #[derive(Subcommand)]
@@ -285,105 +281,6 @@ pub(crate) struct Releases {
     pub(crate) unname: Option<u64>,
 }
 
-#[derive(Subcommand)]
-pub(crate) enum InstanceVerb {
-    /// One instance: how it is confined, what it uses, why it is not ready
-    Show {
-        /// The instance's id
-        instance: String,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum NodeVerb {
-    /// One node: what it is, and how it confines instances
-    Show { node: Name },
-    /// Move everything to other nodes, and take nothing new
-    Drain { node: Name },
-    /// Take instances again
-    Activate { node: Name },
-    /// Give it up: everything moves elsewhere, and the node is forgotten
-    Kill { node: Name },
-    /// Make a token with which machines become nodes
-    Token {
-        /// How many machines may join with it
-        #[arg(long, default_value_t = 1)]
-        uses: u32,
-        /// For how long it is good
-        #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
-        length: String,
-    },
-    /// Join tokens that are good
-    Tokens,
-    /// Take a join token back
-    Revoke {
-        /// The token's id
-        id: String,
-    },
-}
-
-#[derive(Args)]
-pub(crate) struct Scale {
-    /// The service
-    pub(crate) service: Name,
-    /// PROCESS=NUMBER, or `auto`; without any, how many there are and why
-    #[arg(value_name = "PROCESS=NUMBER")]
-    pub(crate) numbers: Vec<String>,
-}
-
-/// Which requests a shield is about; `--tenant` and `--env` narrow it too.
-#[derive(Args, Clone)]
-pub(crate) struct Shielded {
-    /// The service
-    pub(crate) service: Option<Name>,
-    /// Only at and below this path
-    #[arg(long)]
-    pub(crate) path: Option<String>,
-    /// Every service
-    #[arg(long, conflicts_with = "service")]
-    pub(crate) all: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct Hold {
-    #[command(subcommand)]
-    pub(crate) verb: Option<HoldVerb>,
-    #[command(flatten)]
-    pub(crate) about: Shielded,
-    /// How long a request waits at most
-    #[arg(long = "for", value_name = "DURATION", default_value = "30s")]
-    pub(crate) length: String,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum HoldVerb {
-    /// Let requests go
-    Off {
-        #[command(flatten)]
-        about: Shielded,
-    },
-}
-
-#[derive(Subcommand)]
-pub(crate) enum MaintenanceVerb {
-    /// Answer with a page that says to come back
-    On {
-        #[command(flatten)]
-        about: Shielded,
-        /// What people read
-        #[arg(long, default_value = "We are mending something. Please come back in a few minutes.")]
-        message: String,
-        /// When browsers and programs are told to come back
-        #[arg(long, value_name = "DURATION", default_value = "2m")]
-        retry_after: String,
-    },
-    /// Let requests through again
-    Off {
-        #[command(flatten)]
-        about: Shielded,
-    },
-}
-
 #[derive(Args)]
 pub(crate) struct Logs {
     /// Only of this service
@@ -424,128 +321,6 @@ pub(crate) struct Metrics {
     /// Length of a step
     #[arg(long, default_value = "10s", value_name = "DURATION")]
     pub(crate) step: String,
-}
-
-#[derive(Args)]
-pub(crate) struct Events {
-    /// Only on these topics
-    pub(crate) topics: Vec<String>,
-    /// Only about this href
-    #[arg(long)]
-    pub(crate) subject: Option<String>,
-    /// Only of these types: orders.update
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) types: Vec<String>,
-    /// Only with this id
-    #[arg(long)]
-    pub(crate) id: Option<String>,
-    /// Only of this request
-    #[arg(long = "request", value_name = "ID")]
-    pub(crate) request_id: Option<String>,
-    /// Not before this time: 2026-01-05T12:00:00Z, or how long ago: 15m
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: Option<String>,
-    /// Before this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: Option<String>,
-    /// Newest first; without a place to begin at, the newest are shown anyway, the last of them at the bottom
-    #[arg(long, conflicts_with = "follow")]
-    pub(crate) desc: bool,
-    /// After this sequence
-    #[arg(long, value_name = "SEQUENCE")]
-    pub(crate) after: Option<String>,
-    /// Go on as new events come
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Events, at most
-    #[arg(short = 'n', long, default_value_t = 100)]
-    pub(crate) limit: usize,
-}
-
-#[derive(Args)]
-pub(crate) struct Entities {
-    /// The entity: its whole URL
-    pub(crate) href: Option<String>,
-    /// Of this topic
-    #[arg(long)]
-    pub(crate) topic: Option<String>,
-    /// Deleted ones too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Entities of the topic, or events of the entity's history, at most
-    #[arg(short = 'n', long, default_value_t = 100)]
-    pub(crate) limit: usize,
-}
-
-#[derive(Args)]
-pub(crate) struct Subscriptions {
-    #[command(subcommand)]
-    pub(crate) verb: Option<SubscriptionVerb>,
-}
-
-/// NAME is SERVICE/NAME, or a name that one service alone has.
-#[derive(Subcommand)]
-pub(crate) enum SubscriptionVerb {
-    /// How it does, and why it waits
-    Show { name: String },
-    /// Hand out nothing until it is resumed
-    Pause {
-        name: String,
-        /// End the pause then (RFC 3339)
-        #[arg(long, value_name = "TIME", conflicts_with = "length")]
-        until: Option<hob_core::Timestamp>,
-        /// End the pause after so long, for example 30m
-        #[arg(long = "for", value_name = "DURATION")]
-        length: Option<String>,
-    },
-    /// Go on
-    Resume { name: String },
-    /// Put its cursor elsewhere: start, end, seq:N, time:RFC3339 or id:ID
-    Seek { name: String, at: String },
-    /// Events that it could not deliver
-    DeadLetters { name: String },
-    /// Deliver dead letters once more, all or those named
-    Replay {
-        name: String,
-        #[command(flatten)]
-        choice: LetterChoice,
-    },
-    /// Forget dead letters, all or those named
-    Drop {
-        name: String,
-        #[command(flatten)]
-        choice: LetterChoice,
-    },
-    /// Tell it, and nobody else, of every live entity of its topics
-    Snapshot { name: String },
-    /// Delete it with its cursor and dead letters
-    Delete { name: String },
-}
-
-impl SubscriptionVerb {
-    /// Which subscription it is about.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Show { name }
-            | Self::Pause { name, .. }
-            | Self::Resume { name }
-            | Self::Seek { name, .. }
-            | Self::DeadLetters { name }
-            | Self::Replay { name, .. }
-            | Self::Drop { name, .. }
-            | Self::Snapshot { name }
-            | Self::Delete { name } => name,
-        }
-    }
-}
-
-#[derive(Args)]
-pub(crate) struct LetterChoice {
-    /// These, by sequence
-    pub(crate) ids: Vec<String>,
-    /// Those about this href
-    #[arg(long)]
-    pub(crate) subject: Option<String>,
 }
 
 #[derive(Args)]

@@ -64,11 +64,11 @@ pub(crate) fn run_router(global: &Global, arguments: &Router) -> Result<ExitCode
     let runtime = runtime()?;
     let ended = match arguments.behind {
         Some(_) => runtime.block_on(crate::doors::serve(config, settings.certificates())),
-        None => {
-            runtime.block_on(hob_router::serve(config, async {
+        None => runtime
+            .block_on(hob_router::serve(config, async {
                 stopped().await;
-            })).map_err(|error| hob_api::chain(&error))
-        }
+            }))
+            .map_err(|error| hob_api::chain(&error)),
     };
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {

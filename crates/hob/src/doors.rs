@@ -89,7 +89,7 @@ pub(crate) async fn serve(config: Config, certificates: PathBuf) -> Result<(), S
         };
         tokio::select! {
             () = told => Stop::HandOver,
-            () = stopped() => Stop::Now,
+            _ = stopped() => Stop::Now,
         }
     };
     router.run_until(ready, stop).await;
