@@ -156,7 +156,11 @@ async fn an_answer_that_stands_still_is_cut_off() {
         _ = stream.read(&mut bytes).await;
     })
     .await;
-    let limits = Limits { body_idle: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits {
+        body_idle: Duration::from_millis(100),
+        body_look: Duration::from_millis(100),
+        ..Limits::default()
+    };
     let world = World::start(&[address], limits).await;
     let answer = world.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(answer.ends_with("hello"), "{answer}");
