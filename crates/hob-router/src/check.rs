@@ -31,6 +31,7 @@ impl Host {
 pub(crate) fn check(head: &request::Parts, limits: &Limits) -> Result<Host, Box<Problem>> {
     check_target(&head.method, &head.uri, limits)?;
     check_framing(head)?;
+    check_length(head, limits)?;
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (Some(value), None) = (hosts.next(), hosts.next()) else {
         return Err(bad("a request needs one Host header; name the host once"));
@@ -84,6 +85,17 @@ fn check_framing(head: &request::Parts) -> Result<(), Box<Problem>> {
         (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(bad("the only transfer coding that is read is chunked, once")),
     }
+}
+
+/// A body whose announced length is more than is passed on is refused before any of it is read.
+fn check_length(head: &request::Parts, limits: &Limits) -> Result<(), Box<Problem>> {
+    let Some(length) = head.headers.get(header::CONTENT_LENGTH) else { return Ok(()) };
+    let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
+    if length.is_some_and(|length| length > limits.body_bytes_max) {
+        let detail = format!("the request's body has more than {} bytes", limits.body_bytes_max);
+        return Err(Box::new(Problem::new(code::BODY_TOO_LARGE, detail)));
+    }
+    Ok(())
 }
 
 fn read_host(value: &HeaderValue) -> Option<Host> {
@@ -168,5 +180,6 @@ mod tests {
         let twice = ("transfer-encoding", "chunked");
         check_head("POST", "/", &[host, twice, twice], Some(400));
         check_head("GET", &format!("/{}", "x".repeat(9000)), &[host], Some(414));
+        check_head("POST", "/", &[host, ("content-length", "1073741825")], Some(413));
     }
 }
