@@ -118,6 +118,18 @@ export function nodeState(node: NodeSummary): 'active' | 'draining' | 'killed' |
   return node.live ? (node.state ?? 'active') : 'lost';
 }
 
+/** What the node's agent told of the machine; one that tells nothing leaves everything at nothing. */
+export const factsOf = (node: NodeSummary): NodeSummary['facts'] => ((node.facts?.cores ?? 0) > 0 ? node.facts : undefined);
+
+/** What the agent told of an instance's use; a process has at least itself. */
+export const usageOf = (each: Confined): Usage | undefined => ((each.usage?.pids ?? 0) > 0 || (each.usage?.memory_bytes ?? 0) > 0 ? each.usage : undefined);
+
+/** How it is confined, when its agent told. */
+export const confinementOf = (each: Confined): Confinement | undefined => {
+  const told = each.confinement;
+  return told && (told.isolation !== 'L0' || told.limits.length > 0 || told.missing.length > 0 || usageOf(each)) ? told : undefined;
+};
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** `812 MiB`, `3.9 GiB`. */
