@@ -59,7 +59,7 @@ impl Core {
             folder: folder.to_owned(),
             offset: known.or(offset).expect("a free port"),
             child: None,
-            http: reqwest::Client::new(),
+            http: hob_sdk::tls::Trust::platform().client_builder().build().expect("a client"),
         }
     }
 
