@@ -58,14 +58,15 @@ impl Timestamp {
 
 /// Bytes of an instant's text.
 const TEXT_BYTES: usize = 32;
-/// Seconds after which the year has more than four digits.
-const YEAR_10_000: i64 = 253_402_300_800;
+/// Seconds from which on an instant has no date any more: a day before the year 10,000, so that its date has four digits
+/// for the year at any offset.
+const NO_DATE: i64 = 253_402_207_200;
 
 impl Timestamp {
     /// Appends the text that [`fmt::Display`] gives, several times as fast: events have two instants each.
     pub fn write(self, out: &mut Vec<u8>) {
         let (seconds, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
-        if !(0..YEAR_10_000).contains(&seconds) {
+        if !(0..NO_DATE).contains(&seconds) {
             return out.extend_from_slice(self.to_string().as_bytes());
         }
         let (year, month, day) = civil(seconds / 86_400);
@@ -163,8 +164,7 @@ mod tests {
         let (day, year) = (86_400_000_000_i64, 31_556_952_000_000);
         let days = (0..150_000).map(|nth| nth * day);
         let odd = (0..9_000).map(|nth| nth * year + nth * nth * 777_001 + nth);
-        let edges =
-            [-1, i64::MIN, i64::MAX, YEAR_10_000 * 1_000_000 - 1, YEAR_10_000 * 1_000_000, 100, 120_000];
+        let edges = [-1, i64::MIN, i64::MAX, NO_DATE * 1_000_000 - 1, NO_DATE * 1_000_000, 100, 120_000];
         for micros in days.chain(odd).chain(edges) {
             let (time, mut text) = (Timestamp::from_micros(micros), Vec::new());
             time.write(&mut text);

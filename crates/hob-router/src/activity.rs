@@ -47,7 +47,9 @@ impl Activity {
 
     /// An answer has gone out.
     pub(crate) fn idle(&self) {
-        if self.streams.fetch_sub(1, Ordering::Relaxed) <= 1 {
+        let fewer = |streams: u32| Some(streams.saturating_sub(1));
+        let before = self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        if before.is_ok_and(|before| before <= 1) {
             self.enter(Phase::Idle);
         }
     }
