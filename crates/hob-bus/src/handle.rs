@@ -21,7 +21,7 @@ use crate::idempotency::Idempotency;
 use crate::index::{Index, IndexLimits};
 use crate::model::limits::CURSOR_EVERY;
 use crate::model::{hob_topics, platform_scope};
-use crate::open::{Rebuilt, rebuild};
+use crate::open::{Rebuilt, know_parts, rebuild};
 use crate::parts::EventLog;
 use crate::parts::keeper::{self, Keeper};
 use crate::positions::Positions;
@@ -80,6 +80,7 @@ impl Bus {
         let log: Arc<dyn Log> = events.clone();
         let Rebuilt { index, positions, conditions } =
             rebuild(log.as_ref(), store.kv.as_ref(), &store.index, limits, clock.now()).await?;
+        know_parts(&events, &positions);
         let idempotency = Idempotency::load(Arc::clone(&store.kv), Arc::clone(&index), clock.clone()).await?;
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&positions)));
         let topics = Topics::load(Arc::clone(&store.kv), Arc::clone(&positions)).await?;

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use hob_core::Timestamp;
-use hob_store::{IndexError, Kv, Log, ReadLimits, Stored};
+use hob_store::{IndexError, Kv, Log, ReadLimits, Stored, Tag};
 
 use crate::Error;
 use crate::conditions::Conditions;
 use crate::index::{Index, IndexLimits, Note, Remembered};
 use crate::model::limits::DEDUPLICATION_WINDOW;
+use crate::parts::EventLog;
 use crate::positions::Positions;
 
 /// Records of one read.
@@ -77,6 +78,19 @@ pub(crate) async fn rebuild(
     };
     let conditions = Conditions::of(active);
     Ok(Rebuilt { index, positions: Arc::new(positions), conditions })
+}
+
+/// Has positions know of everything that sealed parts have had, also of what cannot be read any more: whoever asks for
+/// it is told that it is damaged, where a topic without events would be passed over in silence.
+pub(crate) fn know_parts(log: &EventLog, positions: &Positions) {
+    for part in log.view().ranges.iter().flat_map(|range| &range.parts) {
+        for (tag, count) in &part.tags {
+            let Ok(tag) = Tag::new(tag) else { continue };
+            if positions.count(&tag).1 < count.last {
+                positions.add([(&tag, count.last, Timestamp::from_micros(part.recorded))]);
+            }
+        }
+    }
 }
 
 fn recall(stored: &Stored, ids_since: Timestamp, index: &Index) -> bool {
