@@ -427,7 +427,7 @@ fn sweep(directory: &Path, state: &State) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == RUN_SUFFIX) && !named.contains(&path) {
-            fs::remove_file(&path)?;
+            remove(&path)?;
         }
     }
     Ok(())
