@@ -1,35 +1,10 @@
 // The page Deploys in a real browser, against a stand-in for the API.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { accessible, launch, missing, open, OUT, until } from './browser.mjs';
-import { fixture } from './fixture.mjs';
+import { accessible, OUT, until } from './browser.mjs';
+import { call, overflow, pageTests, said, STATUS } from './pages.mjs';
 
-const skip = missing();
-if (skip) console.log(`SKIPPED: ${skip}`);
-const STATUS = /status of (4|5)\d\d|WebSocket connection/;
-
-let browser;
-before(async () => {
-  if (!skip) browser = await launch();
-});
-after(async () => browser?.close());
-
-const withPage = (name, options, run) =>
-  test(name, { skip }, async () => {
-    const hob = await fixture(options.hob);
-    const opened = await open(browser, hob.url(options.path ?? '/deploys'), options);
-    try {
-      await run(opened.page, hob);
-      await opened.close();
-    } finally {
-      await hob.close();
-    }
-  });
-
-const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-const said = (page, text) => page.getByRole('region', { name: 'Messages' }).getByText(text).waitFor();
-const call = (hob, method, path) => hob.calls.findLast((each) => each.method === method && each.path === path);
+const withPage = pageTests('/deploys');
 
 for (const width of [1440, 400]) {
   for (const scheme of ['light', 'dark']) {
