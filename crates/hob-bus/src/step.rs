@@ -222,7 +222,6 @@ pub(crate) struct AckInput {
 }
 
 /// How the delivery of one event went.
-#[allow(dead_code, reason = "pushes use it next")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Done,

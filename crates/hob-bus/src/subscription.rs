@@ -35,8 +35,7 @@ mod streams;
 
 pub(crate) use damage::Damage;
 pub(crate) use look::seen_anyhow;
-#[allow(unused_imports, reason = "pushes use it next")]
-pub(crate) use push::{Outcome, Taken};
+pub(crate) use push::Outcome;
 pub use streams::Progress;
 pub(crate) use streams::Streaming;
 
