@@ -21,7 +21,8 @@ export async function launch() {
 export async function open(browser, url, { width = 1440, height = 900, scheme = 'light', allow = [] } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce' });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  // Long enough for a machine that builds and tests at once; what is there is found at once.
+  page.setDefaultTimeout(30_000);
   const errors = [];
   const note = (text) => {
     if (!allow.some((each) => each.test(text))) errors.push(text);
@@ -51,7 +52,7 @@ export async function accessible(page) {
 }
 
 /** Asks again until it is so, up to a deadline. */
-export async function until(what, ask, within = 10_000) {
+export async function until(what, ask, within = 30_000) {
   const end = Date.now() + within;
   for (;;) {
     const answer = await ask();
