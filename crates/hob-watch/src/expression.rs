@@ -18,6 +18,8 @@ pub(crate) const EXPRESSION_BYTES_MAX: usize = 2048;
 const DEPTH_MAX: usize = 64;
 /// The variable that is the scope's clock.
 pub(crate) const NOW: &str = "now";
+/// The variable that is an event, or the newest record of a topic.
+pub(crate) const EVENT: &str = "event";
 
 const FUNCTIONS: [&str; 31] = [
     "all",
@@ -76,6 +78,8 @@ pub(crate) struct BadExpression {
 pub(crate) struct Read {
     pub(crate) variable: String,
     pub(crate) field: Option<String>,
+    /// Whether the variable is a list, and the field one of its items'.
+    pub(crate) is_item: bool,
     node: u64,
 }
 
@@ -164,7 +168,8 @@ fn place(program: &Program, text: &str, node: u64) -> (usize, usize) {
 #[derive(Default)]
 struct Walk {
     reads: BTreeSet<Read>,
-    local: Vec<String>,
+    /// Names within a macro, each with the variable whose items it is.
+    local: Vec<(String, Option<String>)>,
     depth: usize,
     refused: Option<(u64, String, Option<String>)>,
 }
@@ -224,14 +229,31 @@ impl Walk {
             let hint = "write two rules, or have the service count".to_owned();
             self.refuse(node, "a macro within a macro is not supported".to_owned(), Some(hint));
         }
-        self.visit(&comprehension.iter_range);
-        self.local.push(comprehension.iter_var.clone());
-        self.local.push(comprehension.accu_var.clone());
-        self.local.extend(comprehension.iter_var2.clone());
+        let list = match &comprehension.iter_range.expr {
+            Expr::Ident(name) if !self.is_local(name) => Some(name.clone()),
+            _ => None,
+        };
+        let before = self.reads.len();
+        if list.is_none() {
+            self.visit(&comprehension.iter_range);
+        }
+        self.local.push((comprehension.iter_var.clone(), list.clone()));
+        self.local.push((comprehension.accu_var.clone(), None));
+        self.local.extend(comprehension.iter_var2.clone().map(|name| (name, None)));
         let parts = [&comprehension.accu_init, &comprehension.loop_cond, &comprehension.loop_step];
         parts.into_iter().for_each(|part| self.visit(part));
         self.visit(&comprehension.result);
         self.local.clear();
+        let reads_items = |read: &Read| read.is_item && list.as_deref() == Some(read.variable.as_str());
+        if let Some(name) =
+            list.as_deref().filter(|_| self.reads.len() == before || !self.reads.iter().any(reads_items))
+        {
+            self.read(name, None, comprehension.iter_range.id);
+        }
+    }
+
+    fn is_local(&self, name: &str) -> bool {
+        self.local.iter().any(|(local, _)| local == name)
     }
 
     fn refuse(&mut self, node: u64, what: String, hint: Option<String>) {
@@ -239,9 +261,12 @@ impl Walk {
     }
 
     fn read(&mut self, variable: &str, field: Option<&str>, node: u64) {
-        if !self.local.iter().any(|local| local == variable) {
-            self.reads.insert(Read { variable: variable.to_owned(), field: field.map(str::to_owned), node });
-        }
+        let (variable, is_item) = match self.local.iter().find(|(local, _)| local == variable) {
+            None => (variable.to_owned(), false),
+            Some((_, Some(list))) => (list.clone(), true),
+            Some((_, None)) => return,
+        };
+        self.reads.insert(Read { variable, field: field.map(str::to_owned), is_item, node });
     }
 }
 

@@ -14,6 +14,7 @@ mod fetch_queue;
 mod fetcher;
 mod handle;
 mod inputs;
+#[allow(dead_code, reason = "all of the grammar is read before all of it is executed")]
 mod model;
 mod rows;
 mod rules;

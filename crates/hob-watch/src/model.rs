@@ -1,9 +1,17 @@
 //! Compiled rule files: which entities there are, what is counted of them, and what needs attention when.
 
+mod action;
+mod case;
+mod trigger;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hob_core::{Digest, Timestamp, TopicName};
+
+pub(crate) use action::{Action, ActionMode, Budget, Guard, Mode, Quota, With};
+pub(crate) use case::{Case, Given, Happening, Step};
+pub(crate) use trigger::{Around, By, Count, Crossing, Direction, Limit, Moved, Source, Trigger};
 
 use crate::expression::Expression;
 use crate::template::Template;
@@ -16,9 +24,16 @@ pub struct Rules {
     pub(crate) entities: BTreeMap<String, EntityKind>,
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) by_topic: BTreeMap<TopicName, String>,
-    pub(crate) by_stream: BTreeMap<TopicName, String>,
+    /// Kinds whose entities a topic's records are, or whose positions they tell.
+    pub(crate) by_stream: BTreeMap<TopicName, Vec<String>>,
     /// The rules about an entity kind.
     pub(crate) about: BTreeMap<String, Vec<String>>,
+    /// The rules that count entities of a kind.
+    pub(crate) counting: BTreeMap<String, Vec<String>>,
+    /// The rules that count or miss events of a topic.
+    pub(crate) counting_events: BTreeMap<TopicName, Vec<String>>,
+    /// Kinds whose entities are the values of fields of a kind.
+    pub(crate) from_fields: BTreeMap<String, Vec<String>>,
 }
 
 impl Rules {
@@ -34,7 +49,8 @@ impl Rules {
 
     /// Topics of streams whose records are taken as they are.
     pub fn streams(&self) -> BTreeSet<TopicName> {
-        self.by_stream.keys().cloned().collect()
+        let streams = self.by_stream.keys().chain(self.counting_events.keys());
+        streams.filter(|topic| !self.by_topic.contains_key(*topic)).cloned().collect()
     }
 
     /// What entities say of how things ended, for back-tests: entity, outcome, expression.
@@ -49,26 +65,76 @@ impl Rules {
     pub(crate) fn about(&self, kind: &str) -> &[String] {
         self.about.get(kind).map_or(&[], Vec::as_slice)
     }
+
+    /// Links of a kind, by relation.
+    pub(crate) fn links(&self, kind: &str) -> Option<&BTreeMap<String, Link>> {
+        self.entities.get(kind).map(|kind| &kind.links)
+    }
 }
 
 /// A kind of entity: where it comes from and what rules may say of it.
 #[derive(Debug)]
 pub(crate) struct EntityKind {
     pub(crate) name: String,
+    /// What expressions and templates call one of them: its name, or `event` where a rule is about a topic.
+    pub(crate) variable: String,
     pub(crate) topic: Option<TopicName>,
     pub(crate) stream: Option<TopicName>,
     /// The member of a stream record's data that names the entity, when its subject does not.
     pub(crate) key: Option<String>,
+    /// The fields of other kinds whose values its entities are. Such an entity is never fetched and lives while another
+    /// one names it.
+    pub(crate) from_fields: Vec<Path>,
     /// What its fields hold; when there are none, rules may read any field.
     pub(crate) fields: BTreeMap<String, FieldType>,
-    /// Relations to other entities: link relation → entity kind. A rule sees the other entity under the relation.
-    pub(crate) links: BTreeMap<String, String>,
+    /// Relations to other entities. A rule sees the other entity, or the list of them, under the relation.
+    pub(crate) links: BTreeMap<String, Link>,
+    /// Fields that are worked out, in an order in which each reads only earlier ones.
+    pub(crate) derive: Vec<Derive>,
     /// Ground truth for later back-tests: name → expression.
     pub(crate) outcome: BTreeMap<String, Expression>,
     pub(crate) forget: Option<Forget>,
     /// How people call one of them.
     pub(crate) label: Option<Template>,
     pub(crate) figures: Vec<Figure>,
+}
+
+impl EntityKind {
+    /// Whether it may have a field of this name.
+    pub(crate) fn has_field(&self, field: &str) -> bool {
+        self.fields.is_empty() || self.fields.contains_key(field) || self.derived(field).is_some()
+    }
+
+    /// How a field is worked out, when it is.
+    pub(crate) fn derived(&self, field: &str) -> Option<&Derive> {
+        self.derive.iter().find(|derive| derive.name == field)
+    }
+
+    /// Whether rules read positions of its stream.
+    pub(crate) fn is_from_fields(&self) -> bool {
+        !self.from_fields.is_empty()
+    }
+}
+
+/// A relation to another kind of entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) kind: String,
+    /// Whether there may be several: the relation is a list then.
+    pub(crate) is_many: bool,
+    /// The field that names the other entity, where that is a value and no link.
+    pub(crate) field: Option<String>,
+}
+
+/// A field that is worked out from others.
+#[derive(Debug)]
+pub(crate) struct Derive {
+    pub(crate) name: String,
+    pub(crate) value: Expression,
+    /// Whether it changes as time passes, by itself or by what it reads.
+    pub(crate) is_volatile: bool,
+    /// Whether it reads other entities, by itself or by what it reads.
+    pub(crate) is_across: bool,
 }
 
 /// When an entity is no longer kept.
@@ -94,6 +160,8 @@ pub(crate) struct Rule {
     pub(crate) file: String,
     /// The entity kind.
     pub(crate) about: String,
+    /// What expressions and templates call the entity.
+    pub(crate) variable: String,
     pub(crate) trigger: Trigger,
     /// Must be true too before an issue opens.
     pub(crate) gate: Option<Expression>,
@@ -106,10 +174,25 @@ pub(crate) struct Rule {
     pub(crate) urgency: Option<Urgency>,
     /// Link relations of the entity whose targets the issue touches.
     pub(crate) affects: Vec<String>,
+    /// Keys of issues, in order: the first open one adopts this rule's.
+    pub(crate) parents: Vec<Template>,
+    /// Cells that must wish for the issue before it opens.
+    pub(crate) at_least: Option<Quota>,
+    /// After a person mended it: how long until it is looked at whether that is so.
+    pub(crate) verify: Option<Duration>,
+    /// Where it is written what to do.
+    pub(crate) runbook: Option<String>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) mode: Mode,
+    pub(crate) budget: Budget,
+    /// What its file says that it must do.
+    pub(crate) cases: Vec<Case>,
     pub(crate) reopen_within: Duration,
     pub(crate) expire: Option<Duration>,
     /// Fields that it reads, by variable; no field means all of them.
     pub(crate) reads: BTreeMap<String, BTreeSet<Option<String>>>,
+    /// Fields that it reads of the entities that it counts, by variable.
+    pub(crate) member_reads: BTreeMap<String, BTreeSet<Option<String>>>,
     /// Of what its file says, wherever it says it: a changed rule forgets what it waited for.
     pub(crate) digest: Digest,
 }
@@ -144,25 +227,9 @@ impl Rule {
 
     /// The rule's condition in the words of its file.
     pub(crate) fn condition(&self) -> String {
-        let text = match &self.trigger {
-            Trigger::When { when, held } if held.is_zero() => when.text().to_owned(),
-            Trigger::When { when, held } => {
-                format!("{} for {}", when.text(), hob_core::format_duration(*held))
-            }
-            Trigger::Deadline { field, offset, unless } => {
-                let unless =
-                    unless.as_ref().map(|unless| format!(" unless {}", unless.text())).unwrap_or_default();
-                format!("now is {offset} {field}{unless}")
-            }
-            Trigger::Stopped { metres, held, during, .. } => {
-                let during =
-                    during.as_ref().map(|during| format!(" while {}", during.text())).unwrap_or_default();
-                format!("not moved {metres} m for {}{during}", hob_core::format_duration(*held))
-            }
-        };
         match &self.gate {
-            Some(gate) => format!("{text}, gate {}", gate.text()),
-            None => text,
+            Some(gate) => format!("{}, gate {}", self.trigger, gate.text()),
+            None => self.trigger.to_string(),
         }
     }
 }
@@ -172,17 +239,6 @@ impl Rule {
 pub(crate) enum Changed {
     All,
     Fields(BTreeSet<String>),
-}
-
-/// What makes a rule true.
-#[derive(Debug)]
-pub(crate) enum Trigger {
-    /// An expression that holds for a time.
-    When { when: Expression, held: Duration },
-    /// A time in the entity comes near or has passed.
-    Deadline { field: Path, offset: Offset, unless: Option<Expression> },
-    /// The entity's stream of positions stays within a circle for a time.
-    Stopped { metres: u32, held: Duration, during: Option<Expression>, from: Option<Path> },
 }
 
 /// A field of a variable.

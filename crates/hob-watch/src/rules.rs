@@ -2,9 +2,13 @@
 //!
 //! Nothing is taken when anything is wrong. Keys that later versions will know are refused by name, never ignored.
 
+mod action;
+mod case;
 mod check;
 mod entity;
+mod issue;
 mod rule;
+mod trigger;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +17,7 @@ use hob_wire::yaml::{self, Flaws, Node, Value};
 use hob_wire::{FileText, Flaw};
 
 use crate::expression::on_a_large_stack;
-use crate::model::{EntityKind, Rule, Rules};
+use crate::model::{Count, EntityKind, Rule, Rules, Trigger};
 
 /// Rules and entities that one platform may have.
 pub(crate) const DOCUMENTS_MAX: usize = 1000;
@@ -48,8 +52,8 @@ fn compile_here(files: &[FileText]) -> Result<Rules, Vec<Flaw>> {
         found.push(Flaw { file: documents[0].0.file.clone(), line: 1, column: 1, what, hint: None });
         return Err(found);
     }
-    let entities = read_entities(&documents, &mut found);
-    let rules = read_rules(&documents, &entities, &mut found);
+    let mut entities = read_entities(&documents, &mut found);
+    let rules = read_rules(&documents, &mut entities, &mut found);
     if found.is_empty() { Ok(assemble(digest(files), entities, rules)) } else { Err(found) }
 }
 
@@ -67,46 +71,72 @@ fn read_entities(
     found: &mut Vec<Flaw>,
 ) -> BTreeMap<String, EntityKind> {
     let mut entities: BTreeMap<String, EntityKind> = BTreeMap::new();
-    for (file, document) in documents.iter().filter(|(_, document)| document.node.get("entity").is_some()) {
+    let documents: Vec<&(&FileText, Document<'_>)> =
+        documents.iter().filter(|(_, document)| document.node.get("entity").is_some()).collect();
+    for (file, document) in &documents {
         let mut flaws = Flaws::new(&file.file);
         if let Some(kind) = entity::read(*document, &mut flaws) {
-            let taken = |kind: &EntityKind, other: &EntityKind| {
-                let same_topic = kind.topic.is_some() && kind.topic == other.topic;
-                other.name == kind.name
-                    || same_topic
-                    || (kind.stream.is_some() && kind.stream == other.stream)
-            };
-            match entities.values().find(|other| taken(&kind, other)) {
-                Some(other) if other.name == kind.name => {
-                    flaws.at(document.node, format!("entity `{}` is declared twice", kind.name));
-                }
-                Some(other) => {
-                    let what =
-                        format!("entity `{}` comes from the same topic as `{}`", kind.name, other.name);
-                    flaws.hint(document.node, what, "one topic carries one kind of entity");
-                }
-                None => {
-                    entities.insert(kind.name.clone(), kind);
-                }
-            }
+            add_entity(document.node, kind, &mut entities, &mut flaws);
         }
         found.append(&mut flaws.found);
     }
-    for (file, document) in documents.iter().filter(|(_, document)| document.node.get("entity").is_some()) {
+    for (file, document) in &documents {
         let mut flaws = Flaws::new(&file.file);
-        entity::check_links(*document, &entities, &mut flaws);
+        entity::join(*document, &mut entities, &mut flaws);
         found.append(&mut flaws.found);
+    }
+    // The first pass finds which of them read other entities, the second refuses what cannot be worked out.
+    let mut derived = BTreeMap::new();
+    for pass in 0..2 {
+        let mut now = BTreeMap::new();
+        for (file, document) in &documents {
+            let mut flaws = Flaws::new(&file.file);
+            let list = entity::read_derived(*document, &entities, &derived, &mut flaws);
+            if pass == 1 {
+                found.append(&mut flaws.found);
+            }
+            if let Some(name) = document.node.get("entity").and_then(|node| node.text(&mut flaws)) {
+                now.insert(name.to_owned(), list);
+            }
+        }
+        derived = now;
+    }
+    for (name, list) in derived {
+        if let Some(kind) = entities.get_mut(&name) {
+            kind.derive = list;
+        }
     }
     entities
 }
 
+fn add_entity(node: &Node, kind: EntityKind, entities: &mut BTreeMap<String, EntityKind>, flaws: &mut Flaws) {
+    let taken = |other: &&EntityKind| {
+        let same_topic = kind.topic.is_some() && kind.topic == other.topic;
+        other.name == kind.name || same_topic || (kind.stream.is_some() && kind.stream == other.stream)
+    };
+    match entities.values().find(taken) {
+        Some(other) if other.name == kind.name => {
+            flaws.at(node, format!("entity `{}` is declared twice", kind.name));
+        }
+        Some(other) => {
+            let what = format!("entity `{}` comes from the same topic as `{}`", kind.name, other.name);
+            flaws.hint(node, what, "one topic carries one kind of entity");
+        }
+        None => drop(entities.insert(kind.name.clone(), kind)),
+    }
+}
+
 fn read_rules(
     documents: &[(&FileText, Document<'_>)],
-    entities: &BTreeMap<String, EntityKind>,
+    entities: &mut BTreeMap<String, EntityKind>,
     found: &mut Vec<Flaw>,
 ) -> BTreeMap<String, Rule> {
+    let rest = || documents.iter().filter(|(_, document)| document.node.get("entity").is_none());
+    for (_, document) in rest() {
+        rule::note_topic(*document, entities);
+    }
     let mut rules: BTreeMap<String, Rule> = BTreeMap::new();
-    for (file, document) in documents.iter().filter(|(_, document)| document.node.get("entity").is_none()) {
+    for (file, document) in rest() {
         let mut flaws = Flaws::new(&file.file);
         if document.node.get("rule").is_some() {
             if let Some(rule) = rule::read(*document, entities, &mut flaws) {
@@ -115,9 +145,7 @@ fn read_rules(
                         let what = format!("rule `{}` is there already, in {}", rule.name, other.file);
                         flaws.at(document.node, what);
                     }
-                    None => {
-                        rules.insert(rule.name.clone(), rule);
-                    }
+                    None => drop(rules.insert(rule.name.clone(), rule)),
                 }
             }
         } else if document.node.get("groups").is_some() {
@@ -139,10 +167,21 @@ fn assemble(digest: Digest, entities: BTreeMap<String, EntityKind>, rules: BTree
     let mut compiled = Rules { digest: Some(digest), ..Rules::default() };
     for (name, kind) in &entities {
         compiled.by_topic.extend(kind.topic.clone().map(|topic| (topic, name.clone())));
-        compiled.by_stream.extend(kind.stream.clone().map(|topic| (topic, name.clone())));
+        if let Some(topic) = &kind.stream {
+            compiled.by_stream.entry(topic.clone()).or_default().push(name.clone());
+        }
+        for path in &kind.from_fields {
+            compiled.from_fields.entry(path.variable.clone()).or_default().push(name.clone());
+        }
     }
     for (name, rule) in &rules {
         compiled.about.entry(rule.about.clone()).or_default().push(name.clone());
+        if let Trigger::Count { count: Count::Entities { kind, .. }, .. } = &rule.trigger {
+            compiled.counting.entry(kind.clone()).or_default().push(name.clone());
+        }
+        if let Some(source) = rule.trigger.source() {
+            compiled.counting_events.entry(source.topic.clone()).or_default().push(name.clone());
+        }
     }
     compiled.entities = entities;
     compiled.rules = rules;

@@ -98,7 +98,8 @@ impl Engine {
         if let Some(kind) = self.rules.by_topic.get(&event.topic).cloned() {
             let Some(href) = event.subject.as_deref() else { return };
             self.note_event(href, &kind, event);
-        } else if let Some(kind) = self.rules.by_stream.get(&event.topic).cloned() {
+        }
+        for kind in self.rules.by_stream.get(&event.topic).cloned().unwrap_or_default() {
             self.stream_record(&kind, event, out);
         }
     }

@@ -57,7 +57,7 @@ impl Engine {
 
     pub(super) fn filling<'a>(&'a self, rule: &'a Rule, href: &str) -> Filling<'a> {
         let names = self.rules.entities.get(&rule.about).into_iter().flat_map(|kind| kind.links.keys());
-        let names = names.map(String::as_str).chain([rule.about.as_str()]);
+        let names = names.map(String::as_str).chain([rule.variable.as_str()]);
         let variables = names.filter_map(|name| Some((name, self.fields(rule, href, name)?))).collect();
         let now = self.state.clock;
         let left = match self.deadline(rule, href) {
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     fn affected(&self, rule: &Rule, href: &str) -> Vec<String> {
-        let Some(fields) = self.fields(rule, href, &rule.about) else { return Vec::new() };
+        let Some(fields) = self.fields(rule, href, &rule.variable) else { return Vec::new() };
         let mut hrefs: Vec<String> =
             rule.affects.iter().flat_map(|relation| targets(fields, relation)).collect();
         hrefs.truncate(AFFECTS_MAX);
@@ -290,7 +290,7 @@ impl Engine {
     fn rank(&mut self, id: &str) -> bool {
         let Some(row) = self.state.issues.get(id) else { return false };
         let Some(rule) = self.rules.rules.get(&row.issue.rule) else { return false };
-        if self.fields(rule, &row.issue.about, &rule.about).is_none() {
+        if self.fields(rule, &row.issue.about, &rule.variable).is_none() {
             return false;
         }
         let priority = self.priority(rule, &row.issue.about, row.issue.state);

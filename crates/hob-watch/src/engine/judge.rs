@@ -44,7 +44,7 @@ impl Engine {
         let Some(row) = self.state.entities.get(href) else { return };
         for variable in rule.reads.keys().filter(|variable| *variable != NOW) {
             let null = Value::null();
-            let value = if *variable == rule.about {
+            let value = if *variable == rule.variable {
                 row.live.value.as_ref()
             } else {
                 match row.live.links.get(variable) {
@@ -69,6 +69,7 @@ impl Engine {
             Trigger::Stopped { metres, held, during, from } => {
                 self.judge_stopped(rule, href, *metres, *held, during.as_ref(), from.as_ref())
             }
+            other => Judgement::unknown(format!("`{other}` is not judged yet")),
         }
     }
 
@@ -160,7 +161,7 @@ impl Engine {
     /// The fields of a variable as the rule sees it, while they are known.
     pub(super) fn fields(&self, rule: &Rule, href: &str, variable: &str) -> Option<&Map<String, Json>> {
         let row = self.state.entities.get(href)?;
-        let row = match variable == rule.about {
+        let row = match variable == rule.variable {
             true => row,
             false => self.state.entities.get(row.live.links.get(variable)?)?,
         };

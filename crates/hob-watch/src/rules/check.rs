@@ -7,47 +7,72 @@ use hob_wire::Flaw;
 use hob_wire::yaml::{Flaws, Node};
 
 use super::Document;
-use crate::expression::{BadExpression, Expression, NOW};
+use crate::expression::{BadExpression, EVENT, Expression, NOW};
 use crate::model::{EntityKind, Path};
 use crate::template::Template;
 
-/// The variables that a text may name, each with the kind of entity that it is.
+/// The variables that a text may name.
 pub(super) struct Names<'a> {
-    pub(super) variables: BTreeMap<&'a str, Option<&'a EntityKind>>,
+    pub(super) variables: BTreeMap<&'a str, Variable<'a>>,
     /// Whether `now` is one of them.
     pub(super) may_read_now: bool,
+}
+
+/// What a variable is.
+#[derive(Clone, Copy)]
+pub(super) struct Variable<'a> {
+    /// The kind of entity; nothing when any field may be read.
+    kind: Option<&'a EntityKind>,
+    /// Whether it is a list of them.
+    is_many: bool,
 }
 
 impl<'a> Names<'a> {
     /// An entity by its own name, and what it links to by the relations' names.
     pub(super) fn of(kind: &'a EntityKind, entities: &'a BTreeMap<String, EntityKind>) -> Self {
-        let mut variables = BTreeMap::from([(kind.name.as_str(), Some(kind))]);
-        let links = kind.links.iter().map(|(relation, target)| (relation.as_str(), entities.get(target)));
-        variables.extend(links);
+        let own = Variable { kind: Some(kind), is_many: false };
+        let mut variables = BTreeMap::from([(kind.variable.as_str(), own)]);
+        variables.extend(kind.links.iter().map(|(relation, link)| {
+            let variable = Variable { kind: entities.get(&link.kind), is_many: link.is_many };
+            (relation.as_str(), variable)
+        }));
         Self { variables, may_read_now: true }
     }
 
     /// An entity alone.
     pub(super) fn alone(kind: &'a EntityKind) -> Self {
-        Self { variables: BTreeMap::from([(kind.name.as_str(), Some(kind))]), may_read_now: false }
+        let own = Variable { kind: Some(kind), is_many: false };
+        Self { variables: BTreeMap::from([(kind.variable.as_str(), own)]), may_read_now: false }
     }
 
-    /// What is wrong with reading a field of a variable, if anything.
-    fn refuse(&self, variable: &str, field: Option<&str>) -> Option<(String, Option<String>)> {
+    /// An event alone: its data, and its `type` and `subject`.
+    pub(super) fn event() -> Self {
+        let event = Variable { kind: None, is_many: false };
+        Self { variables: BTreeMap::from([(EVENT, event)]), may_read_now: false }
+    }
+
+    /// What is wrong with reading a field of a variable, if anything. Items of a list are read within macros alone.
+    fn refuse(&self, variable: &str, field: Option<&str>, is_item: bool) -> Option<(String, Option<String>)> {
         let did_you_mean = |near: Option<&str>| near.map(|near| format!("did you mean `{near}`?"));
         if variable == NOW {
             let what = "`now` cannot be read here: this is looked at only when the entity changes";
             return (!self.may_read_now).then(|| (what.to_owned(), None));
         }
-        let Some(kind) = self.variables.get(variable) else {
+        let Some(known) = self.variables.get(variable) else {
             let known = self.variables.keys().copied();
             let near = did_you_mean(nearest(variable, known.clone()));
             let hint =
                 near.unwrap_or_else(|| format!("known here are {}", known.collect::<Vec<_>>().join(", ")));
             return Some((format!("there is no `{variable}` here"), Some(hint)));
         };
-        let (Some(kind), Some(field)) = (kind, field) else { return None };
-        if kind.fields.is_empty() || kind.fields.contains_key(field) {
+        let field = field?;
+        if known.is_many && !is_item {
+            let what = format!("`{variable}` is a list, which has no field `{field}`");
+            let hint = format!("ask of its items: {variable}.exists(x, x.{field} == …)");
+            return Some((what, Some(hint)));
+        }
+        let kind = known.kind?;
+        if kind.has_field(field) {
             return None;
         }
         let near = did_you_mean(nearest(field, kind.fields.keys().map(String::as_str)));
@@ -73,7 +98,7 @@ pub(super) fn expression(
     };
     let before = flaws.found.len();
     for read in compiled.reads() {
-        if let Some((what, hint)) = names.refuse(&read.variable, read.field.as_deref()) {
+        if let Some((what, hint)) = names.refuse(&read.variable, read.field.as_deref(), read.is_item) {
             let (line, column) = compiled.place(read);
             note(document, node, text, BadExpression { line, column, what, hint }, flaws);
         }
@@ -92,7 +117,7 @@ pub(super) fn path(node: &Node, names: &Names<'_>, flaws: &mut Flaws) -> Option<
         );
         return None;
     };
-    if let Some((what, hint)) = names.refuse(variable, Some(field)) {
+    if let Some((what, hint)) = names.refuse(variable, Some(field), false) {
         flaws.found.push(Flaw { file: flaws.file.clone(), line: node.line, column: node.column, what, hint });
         return None;
     }
@@ -118,7 +143,7 @@ pub(super) fn template(
     let before = flaws.found.len();
     let reads: BTreeSet<(&str, &str)> = template.reads().collect();
     for (variable, field) in reads {
-        if let Some((what, hint)) = names.refuse(variable, Some(field)) {
+        if let Some((what, hint)) = names.refuse(variable, Some(field), false) {
             let at = text.find(&format!("{variable}.{field}")).unwrap_or(0);
             let column = text[..at].chars().count() + 1;
             note(document, node, text, BadExpression { line: 1, column, what, hint }, flaws);

@@ -3,36 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hob_core::{Digest, Name, nearest};
+use hob_core::{Digest, Name, TopicName, nearest};
 use hob_wire::yaml::{Flaws, Node, Reader};
 
-use super::check::{Names, expression, path, template};
+use super::action::{read_actions, read_budget};
+use super::case::read_cases;
+use super::check::{Names, expression};
+use super::issue::{Issue, read_issue};
+use super::trigger::{Nodes, Place, read_trigger};
 use super::{Document, said};
-use crate::expression::Expression;
-use crate::model::{EntityKind, Offset, Path, Rule, Trigger, Urgency};
-use crate::template::Template;
+use crate::expression::{EVENT, Expression};
+use crate::model::{Around, By, Count, EntityKind, Mode, Path, Rule, Trigger};
 
-/// For how long an issue whose condition comes back is the same issue, when the rule does not say.
-const REOPEN_WITHIN: Duration = Duration::from_secs(15 * 60);
-/// Base priority when the rule does not say.
-const PRIORITY: u8 = 50;
 /// Longest time that a rule may wait, keep or look ahead.
 const WAIT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-
-const LATER: &[&str] = &[
-    "absent", "actions", "budget", "change", "count", "fence", "flatline", "mode", "new_term", "notify",
-    "query", "rate", "sequence", "spike", "tests",
-];
-
-struct Issue {
-    title: Option<Template>,
-    key: Option<Template>,
-    priority: u8,
-    urgency: Option<Urgency>,
-    affects: Vec<String>,
-    reopen_within: Duration,
-    expire: Option<Duration>,
-}
 
 pub(super) fn read(
     document: Document<'_>,
@@ -41,55 +25,139 @@ pub(super) fn read(
 ) -> Option<Rule> {
     let before = flaws.found.len();
     let mut reader = Reader::map(document.node, flaws)?;
-    reader.later(LATER);
+    reader.later(&["notify", "query", "sequence"]);
     let name: Option<Name> = reader.take("rule").and_then(|node| node.parse(flaws));
     let kind = reader.need("about", flaws).and_then(|node| about(node, entities, flaws));
-    let when = reader.take("when");
-    let held = reader.take("for");
-    let deadline = reader.take("deadline");
-    let stopped = reader.take("stopped");
+    let nodes = Nodes::take(&mut reader);
     let gate = reader.take("gate");
     let keep = reader.take("keep").and_then(|node| wait(node, flaws)).unwrap_or_default();
     let issue = reader.need("issue", flaws);
+    let actions = reader.take("actions");
+    let modes = [("enabled", Mode::Enabled), ("shadow", Mode::Shadow), ("disabled", Mode::Disabled)];
+    let mode = reader.take("mode").and_then(|node| node.one_of(&modes, flaws)).unwrap_or_default();
+    let budget = reader.take("budget").and_then(|node| read_budget(node, flaws)).unwrap_or_default();
+    let cases = reader.take("tests");
     reader.finish(flaws);
     let kind = kind?;
     let names = Names::of(kind, entities);
-    let trigger = trigger(document, [when, held, deadline, stopped], kind, &names, flaws);
+    let trigger = read_trigger(nodes, &Place { document, kind, names: &names, entities }, flaws);
     let gate = gate.and_then(|node| expression(document, node, &names, flaws));
     let issue = read_issue(document, issue?, kind, &names, flaws);
+    let actions = actions.map(|node| read_actions(document, node, &names, flaws)).unwrap_or_default();
+    let cases = cases.map(|node| read_cases(node, kind, entities, flaws)).unwrap_or_default();
     if flaws.found.len() > before {
         return None;
     }
     let (trigger, issue) = (trigger?, issue?);
     let reads = reads(&trigger, gate.as_ref());
+    let Issue {
+        title,
+        key,
+        parents,
+        priority,
+        urgency,
+        affects,
+        at_least,
+        verify,
+        runbook,
+        reopen_within,
+        expire,
+    } = issue;
     Some(Rule {
         name: name?.to_string(),
         file: flaws.file.clone(),
         about: kind.name.clone(),
-        trigger,
+        variable: kind.variable.clone(),
         gate,
         keep,
-        title: issue.title?,
-        key: issue.key,
-        priority: issue.priority,
-        urgency: issue.urgency,
-        affects: issue.affects,
-        reopen_within: issue.reopen_within,
-        expire: issue.expire,
+        title: title?,
+        key,
+        priority,
+        urgency,
+        affects,
+        parents,
+        at_least,
+        verify,
+        runbook,
+        actions,
+        mode,
+        budget,
+        cases,
+        reopen_within,
+        expire,
+        member_reads: member_reads(&trigger),
         reads,
         digest: Digest::of(said(document.node).as_bytes()),
+        trigger,
     })
 }
 
+/// The topic that a rule is about, and the member of its records by which it tells them apart.
+fn about_topic(node: &Node) -> Option<(TopicName, Option<String>)> {
+    let mut ignored = Flaws::new("");
+    let text = |key| node.get(key).and_then(|node: &Node| node.text(&mut Flaws::new("")));
+    match node.kind() {
+        "a map" => Some((text("topic")?.parse().ok()?, text("by").map(str::to_owned))),
+        _ => Some((node.text(&mut ignored)?.parse().ok()?, None)),
+    }
+}
+
+/// What a rule about a topic is about: its records as one, or those with the same value of a member.
+fn topic_kind(topic: &TopicName, by: Option<&str>) -> String {
+    by.map_or_else(|| format!("{topic} as one"), |by| format!("{topic} by {by}"))
+}
+
+/// Declares what a rule is about when that is a topic.
+pub(super) fn note_topic(document: Document<'_>, entities: &mut BTreeMap<String, EntityKind>) {
+    let mut ignored = Flaws::new("");
+    let Some(node) = document.node.get("about") else { return };
+    let is_entity = node.text(&mut ignored).is_some_and(|text| entities.contains_key(text));
+    let Some((topic, by)) = about_topic(node).filter(|_| !is_entity) else { return };
+    let is_known =
+        |kind: &EntityKind| kind.topic.as_ref() == Some(&topic) || kind.stream.as_ref() == Some(&topic);
+    // A word without a dot that nobody declared is rather a mistake than a topic.
+    let is_meant = node.kind() == "a map" || topic.as_str().contains('.') || entities.values().any(is_known);
+    if !is_meant || topic.as_str().starts_with("hob.") {
+        return;
+    }
+    let name = topic_kind(&topic, by.as_deref());
+    let kind = EntityKind {
+        name: name.clone(),
+        variable: EVENT.to_owned(),
+        topic: None,
+        stream: Some(topic),
+        key: by,
+        from_fields: Vec::new(),
+        fields: BTreeMap::new(),
+        links: BTreeMap::new(),
+        derive: Vec::new(),
+        outcome: BTreeMap::new(),
+        forget: None,
+        label: None,
+        figures: Vec::new(),
+    };
+    entities.entry(name).or_insert(kind);
+}
+
+/// An entity kind, or a topic: `payments.events`, or `{topic: payments.events, by: shop}`.
 fn about<'a>(
     node: &Node,
     entities: &'a BTreeMap<String, EntityKind>,
     flaws: &mut Flaws,
 ) -> Option<&'a EntityKind> {
+    if node.kind() == "a map" {
+        let mut reader = Reader::map(node, flaws)?;
+        let topic = reader.need("topic", flaws).and_then(|node| super::entity::topic(node, flaws));
+        let by = reader.take("by").and_then(|node| node.text(flaws));
+        reader.finish(flaws);
+        return entities.get(&topic_kind(&topic?, by));
+    }
     let text = node.text(flaws)?;
-    let kind = entities.get(text);
+    let topic = || entities.get(&topic_kind(&text.parse().ok()?, None));
+    let kind = entities.get(text).or_else(topic);
     if kind.is_none() {
-        let hint = match nearest(text, entities.keys().map(String::as_str)) {
+        let declared = entities.values().filter(|kind| kind.variable == kind.name);
+        let hint = match nearest(text, declared.map(|kind| kind.name.as_str())) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("declare it with `entity: {text}`"),
         };
@@ -98,7 +166,7 @@ fn about<'a>(
     kind
 }
 
-fn wait(node: &Node, flaws: &mut Flaws) -> Option<Duration> {
+pub(super) fn wait(node: &Node, flaws: &mut Flaws) -> Option<Duration> {
     let duration = node.duration(flaws)?;
     if duration > WAIT_MAX {
         flaws.at(node, "longer than 30 days");
@@ -107,162 +175,27 @@ fn wait(node: &Node, flaws: &mut Flaws) -> Option<Duration> {
     Some(duration)
 }
 
-fn trigger(
-    document: Document<'_>,
-    [when, held, deadline, stopped]: [Option<&Node>; 4],
-    kind: &EntityKind,
-    names: &Names<'_>,
-    flaws: &mut Flaws,
-) -> Option<Trigger> {
-    let triggers = [("when", when), ("deadline", deadline), ("stopped", stopped)];
-    let mut present = triggers.iter().filter_map(|(name, node)| node.map(|node| (*name, node)));
-    let Some((first, node)) = present.next() else {
-        let hint = "write one of `when`, `deadline`, `stopped`";
-        flaws.hint(document.node, "the rule does not say when", hint);
-        return None;
-    };
-    if let Some((second, other)) = present.next() {
-        flaws.hint(
-            other,
-            format!("`{second}` stands beside `{first}`"),
-            "a rule has one of them; write two rules",
-        );
-    }
-    if let Some(held) = held.filter(|_| first != "when") {
-        flaws.hint(held, format!("`for` goes with `when`, not with `{first}`"), "leave it out");
-    }
-    match first {
-        "when" => {
-            let held = held.and_then(|node| wait(node, flaws)).unwrap_or_default();
-            let when = expression(document, node, names, flaws)?;
-            Some(Trigger::When { when, held })
-        }
-        "deadline" => read_deadline(document, node, names, flaws),
-        _ => read_stopped(document, node, kind, names, flaws),
-    }
-}
-
-fn read_deadline(
-    document: Document<'_>,
-    node: &Node,
-    names: &Names<'_>,
-    flaws: &mut Flaws,
-) -> Option<Trigger> {
-    let mut reader = Reader::map(node, flaws)?;
-    let field = reader.need("field", flaws).and_then(|node| path(node, names, flaws));
-    let before = reader.take("before");
-    let after = reader.take("after");
-    let unless = reader.take("unless");
-    reader.finish(flaws);
-    let unless = match unless {
-        Some(node) => Some(expression(document, node, names, flaws)?),
-        None => None,
-    };
-    let offset = match (before, after) {
-        (Some(node), None) => wait(node, flaws).map(Offset::Before),
-        (None, Some(node)) => wait(node, flaws).map(Offset::After),
-        (None, None) => Some(Offset::After(Duration::ZERO)),
-        (Some(_), Some(node)) => {
-            flaws.hint(node, "both `before` and `after`", "a deadline has one of them");
-            None
-        }
-    };
-    Some(Trigger::Deadline { field: field?, offset: offset?, unless })
-}
-
-fn read_stopped(
-    document: Document<'_>,
-    node: &Node,
-    kind: &EntityKind,
-    names: &Names<'_>,
-    flaws: &mut Flaws,
-) -> Option<Trigger> {
-    let mut reader = Reader::map(node, flaws)?;
-    if let Some(of) = reader.take("of") {
-        let text = of.text(flaws)?;
-        if text != kind.name {
-            flaws.hint(of, format!("the rule is about `{}`, not `{text}`", kind.name), "leave `of` out");
-        }
-    }
-    let metres = reader.need("metres", flaws).and_then(|node| node.number(1, 100_000, flaws));
-    let held = reader.need("for", flaws).and_then(|node| wait(node, flaws));
-    let during = reader.take("while");
-    let from = reader.take("from");
-    reader.finish(flaws);
-    if kind.stream.is_none() {
-        let hint = format!("give entity `{}` a stream of positions: `from: {{stream: …}}`", kind.name);
-        flaws.hint(node, "`stopped` needs a stream", hint);
+/// A wait that is some time at all.
+pub(super) fn window(node: &Node, flaws: &mut Flaws) -> Option<Duration> {
+    let duration = wait(node, flaws)?;
+    if duration < Duration::from_secs(1) {
+        flaws.at(node, "shorter than a second");
         return None;
     }
-    let during = match during {
-        Some(node) => Some(expression(document, node, names, flaws)?),
-        None => None,
-    };
-    let from = match from {
-        Some(node) => Some(path(node, names, flaws)?),
-        None => None,
-    };
-    Some(Trigger::Stopped { metres: u32::try_from(metres?).ok()?, held: held?, during, from })
+    Some(duration)
 }
 
-fn read_issue(
-    document: Document<'_>,
-    node: &Node,
-    kind: &EntityKind,
-    names: &Names<'_>,
-    flaws: &mut Flaws,
-) -> Option<Issue> {
-    let mut reader = Reader::map(node, flaws)?;
-    reader.later(&["parent", "runbook", "at_least", "verify"]);
-    let title = reader.need("title", flaws).and_then(|node| template(document, node, names, flaws));
-    let key = reader.take("key").and_then(|node| template(document, node, names, flaws));
-    let priority = reader.take("priority").and_then(|node| node.number(0, 100, flaws));
-    let urgency = reader.take("urgency").and_then(|node| read_urgency(node, names, flaws));
-    let affects = reader.take("affects").map(|node| read_affects(node, kind, flaws)).unwrap_or_default();
-    let reopen_within = reader.take("reopen_within").and_then(|node| wait(node, flaws));
-    let expire = reader.take("expire").and_then(|node| wait(node, flaws));
-    reader.finish(flaws);
-    Some(Issue {
-        title,
-        key,
-        priority: priority.and_then(|number| u8::try_from(number).ok()).unwrap_or(PRIORITY),
-        urgency,
-        affects,
-        reopen_within: reopen_within.unwrap_or(REOPEN_WITHIN),
-        expire,
-    })
-}
+type Reads = BTreeMap<String, BTreeSet<Option<String>>>;
 
-fn read_urgency(node: &Node, names: &Names<'_>, flaws: &mut Flaws) -> Option<Urgency> {
-    let mut reader = Reader::map(node, flaws)?;
-    let field = reader.need("field", flaws).and_then(|node| path(node, names, flaws));
-    let within = reader.need("within", flaws).and_then(|node| wait(node, flaws));
-    reader.finish(flaws);
-    let within = within?;
-    if within.is_zero() {
-        flaws.at(node, "`within` is no time at all");
-        return None;
+fn add_reads(reads: &mut Reads, expression: &Expression) {
+    for read in expression.reads() {
+        reads.entry(read.variable.clone()).or_default().insert(read.field.clone());
     }
-    Some(Urgency { field: field?, within })
 }
 
-/// Link relations of the entity, one or a list. They need not be declared in `links`: a rule does not read behind them.
-fn read_affects(node: &Node, kind: &EntityKind, flaws: &mut Flaws) -> Vec<String> {
-    let texts = match node.kind() {
-        "a list" => node.texts(flaws),
-        _ => node.text(flaws).map(str::to_owned).into_iter().collect(),
-    };
-    for text in &texts {
-        if text.contains('.') || text.contains('{') || *text == kind.name {
-            let hint = "write the relation alone, for example `orders`";
-            flaws.hint(node, format!("`{text}` is no link relation of `{}`", kind.name), hint);
-        }
-    }
-    texts
-}
-
-fn reads(trigger: &Trigger, gate: Option<&Expression>) -> BTreeMap<String, BTreeSet<Option<String>>> {
-    let mut reads: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
+/// What the rule reads of the entity that it is about, and of what that links to.
+fn reads(trigger: &Trigger, gate: Option<&Expression>) -> Reads {
+    let mut reads = Reads::new();
     let mut expressions: Vec<&Expression> = gate.into_iter().collect();
     let mut paths: Vec<&Path> = Vec::new();
     match trigger {
@@ -275,12 +208,33 @@ fn reads(trigger: &Trigger, gate: Option<&Expression>) -> BTreeMap<String, BTree
             paths.extend(from);
             expressions.extend(during);
         }
+        Trigger::Absent { during, .. } => expressions.extend(during),
+        Trigger::Change { field, .. } | Trigger::NewTerm { field, .. } => paths.push(field),
+        Trigger::Fence { around: Around::Field(path), .. } => paths.push(path),
+        Trigger::Fence { around: Around::Relation(relation), .. } => {
+            reads
+                .entry(relation.clone())
+                .or_default()
+                .extend(["x", "y", "lat", "lon", "lng"].map(|field| Some(field.to_owned())));
+        }
+        Trigger::Count { .. } | Trigger::Rate { .. } | Trigger::Spike { .. } | Trigger::Flatline { .. } => {}
     }
     for path in paths {
         reads.entry(path.variable.clone()).or_default().insert(Some(path.field.clone()));
     }
-    for read in expressions.into_iter().flat_map(Expression::reads) {
-        reads.entry(read.variable.clone()).or_default().insert(read.field.clone());
+    expressions.into_iter().for_each(|expression| add_reads(&mut reads, expression));
+    reads
+}
+
+/// What a rule that counts entities reads of each, and of what that links to.
+pub(super) fn member_reads(trigger: &Trigger) -> Reads {
+    let mut reads = Reads::new();
+    if let Trigger::Count { count: Count::Entities { kind, filter, by, .. }, .. } = trigger {
+        reads.entry(kind.clone()).or_default();
+        if let By::Field(field) = by {
+            reads.entry(kind.clone()).or_default().insert(Some(field.clone()));
+        }
+        filter.iter().for_each(|filter| add_reads(&mut reads, filter));
     }
     reads
 }
