@@ -75,6 +75,10 @@ clean-data: ## forget everything that the takeaway did
 bench-bus: ## measure the bus beside Redis, NATS and RabbitMQ, in one run: SET=quick|full|kills
 	bench/bus/run $(or $(SET),quick)
 
+.PHONY: bench-ship
+bench-ship: ## measure deploys, the router and instances beside nginx, haproxy and caddy: SET=smoke|quick|full
+	bench/ship/run $(or $(SET),quick)
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads bytes from disk and strangers: SECONDS=60 for each of TARGETS=
 	fuzz/run $(or $(SECONDS),60) $(TARGETS)

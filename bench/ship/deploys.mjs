@@ -14,7 +14,7 @@ const { values, positionals } = parseArgs({
   options: {
     deploys: { type: 'string', default: '20' }, instances: { type: 'string', default: '2' },
     systems: { type: 'string', default: 'hob,nginx,haproxy,caddy' }, rate: { type: 'string', default: '500' },
-    disturb: { type: 'string', default: '' }, json: { type: 'string' },
+    disturb: { type: 'string', default: '' }, calm: { type: 'string', default: '3' }, json: { type: 'string' },
   },
 });
 const [binary, service, peers, work] = positionals;
@@ -26,6 +26,8 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const root = path.join(peers, 'root');
 const kinds = { hob: Hob, nginx: Nginx, haproxy: Haproxy, caddy: Caddy };
 const instances = Number(values.instances);
+// Peers close websockets five seconds after the swap at the latest, as their scripts do.
+const terms = { drain: { websockets: { spread: '5s' } } };
 
 /** What happens in the middle of every third deploy, when it is asked for. */
 async function disturb(system, number, what) {
@@ -40,7 +42,7 @@ async function measure(kind) {
   const folder = path.join(work, `${kind}-${instances}`);
   await fs.rm(folder, { recursive: true, force: true });
   await fs.mkdir(folder, { recursive: true });
-  const system = new kinds[kind]({ binary, service, root, folder, instances });
+  const system = new kinds[kind]({ binary, service, root, folder, instances, terms });
   await system.start();
   const load = new Load(`http://127.0.0.1:${system.port}`, { rate: Number(values.rate) });
   const windows = [];
@@ -48,7 +50,7 @@ async function measure(kind) {
   const errors = [];
   try {
     load.start();
-    await sleep(3000);
+    await sleep(Number(values.calm) * 1000);
     const what = values.disturb.split(',').filter(Boolean);
     for (let number = 0; number < Number(values.deploys); number += 1) {
       const from = load.now();
@@ -64,7 +66,8 @@ async function measure(kind) {
     await sleep(1000);
     await load.stop();
     took.sort((a, b) => a - b);
-    const report = { system: system.name, instances, deploys: took.length, ...load.report(windows), rollback_ms: rollback,
+    const routed = load.switches(windows);
+    const report = { system: system.name, instances, deploys: took.length, ...load.report(windows), rollback_ms: rollback, routed_ms: routed,
       deploy_ms: { p50: Math.round(took[took.length >> 1]), max: Math.round(took.at(-1)) } };
     if (errors.length) report.errors = errors;
     return report;
@@ -104,7 +107,7 @@ console.table(reports.map((report) => ({
   system: report.system, instances: report.instances, deploys: report.deploys, sent: report.sent, failed: report.failed,
   'failed/M': report.failed_per_million, 'stall ms': report.stall_ms,
   'p99 over, in': report.over_ms.inside.p99, 'p99 over, out': report.over_ms.outside.p99,
-  'deploy p50 ms': report.deploy_ms.p50, 'last old ms': report.rollback_ms.last_old_answer,
+  'first new ms': report.routed_ms.first_new, 'last old ms': report.routed_ms.last_old, 'deploy ms': report.deploy_ms.p50, 'rollback ms': report.rollback_ms.last_old_answer,
   'ws broken': report.websockets.broken, 'ws clean': report.websockets.closedCleanly,
 })));
 for (const report of reports) if (report.failed || report.errors) console.log(report.system, report.failures, report.errors ?? '');

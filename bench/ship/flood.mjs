@@ -1,18 +1,32 @@
 // Orders beside a flood and beside slow clients (B6): 100 orders a second from many addresses, 20 times as much from
-// five, and slowhttptest's slow heads, slow bodies and slow reads. How many orders succeed, and how long they take.
-// usage: node bench/ship/flood.mjs HOB SERVICE PEERS WORK [--seconds 10] [--json FILE]
+// five, and slowhttptest's slow heads, slow bodies and slow reads. How many orders succeed, and how long they take; nginx
+// with `limit_req` and haproxy with a stick table stand beside.
+// usage: node bench/ship/flood.mjs HOB SERVICE PEERS WORK [--seconds 10] [--systems hob,nginx,haproxy] [--json FILE]
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Load } from './load.mjs';
-import { Hob } from './systems.mjs';
+import { Haproxy, Hob, Nginx } from './systems.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '10' }, json: { type: 'string' } },
+  options: {
+    seconds: { type: 'string', default: '10' }, systems: { type: 'string', default: 'hob,nginx,haproxy' }, json: { type: 'string' },
+    flood: { type: 'string' },
+  },
 });
+const five = [2, 3, 4, 5, 6].map((last) => `127.0.0.${last}`);
+if (values.flood) {
+  const load = new Load(values.flood, { rate: 2000, slowShare: 0, fastMs: 0, websockets: 0, addresses: five });
+  load.start();
+  await new Promise((done) => process.stdin.on('end', done).resume());
+  await load.stop();
+  console.log(JSON.stringify(load.report()));
+  process.exit(0);
+}
 const [binary, service, peers, work] = positionals;
 if (!work) {
   console.error('usage: node bench/ship/flood.mjs HOB SERVICE PEERS WORK [options]');
@@ -22,7 +36,6 @@ const root = path.join(peers, 'root');
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const seconds = Number(values.seconds);
 const many = Array.from({ length: 200 }, (_, i) => `127.1.${Math.floor(i / 250)}.${(i % 250) + 1}`);
-const five = [2, 3, 4, 5, 6].map((last) => `127.0.0.${last}`);
 
 function slow(origin, kind) {
   const libraries = `${root}/usr/lib/x86_64-linux-gnu:${root}/usr/lib/aarch64-linux-gnu`;
@@ -45,33 +58,40 @@ async function orders(origin, beside) {
     ...(told ? { flood: told.sent, refused: told.failures['status 429'] ?? 0 } : {}) };
 }
 
+/** In a process of its own: what it waits for shall not be what the orders wait for. */
 const flood = (origin) => () => {
-  const load = new Load(origin, { rate: 2000, slowShare: 0, fastMs: 0, websockets: 0, addresses: five });
-  load.start();
-  return { end: () => load.stop(), report: () => load.report() };
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), '--flood', origin], { stdio: ['pipe', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (data) => { text += data; });
+  const ended = new Promise((done) => child.once('exit', done));
+  return { end: () => { child.stdin.end(); return ended; }, report: () => JSON.parse(text) };
 };
 const slowly = (origin, kind) => () => {
   const child = slow(origin, kind);
   return { end: async () => child.kill('SIGKILL') };
 };
 
-const folder = path.join(work, 'flood');
-await fs.rm(folder, { recursive: true, force: true });
-await fs.mkdir(folder, { recursive: true });
-const terms = { routes: [{ path: '/', limit: { per: 'client_ip', rate: '20/s', burst: 40 } }] };
-const system = new Hob({ binary, service, folder, instances: 2, terms });
-await system.start();
-try {
-  const origin = `http://127.0.0.1:${system.port}`;
-  const cells = { calm: () => null, 'flood of 20 times': flood(origin), 'slow heads': slowly(origin, '-H'),
-    'slow bodies': slowly(origin, '-B'), 'slow reads': slowly(origin, '-X') };
-  const rows = [];
-  for (const [what, beside] of Object.entries(cells)) {
-    rows.push({ cell: 'flood', what, ...(await orders(origin, beside)) });
-    process.stderr.write(`${what} done\n`);
+const kinds = { hob: Hob, nginx: Nginx, haproxy: Haproxy };
+const rows = [];
+for (const kind of values.systems.split(',')) {
+  const folder = path.join(work, `flood-${kind}`);
+  await fs.rm(folder, { recursive: true, force: true });
+  await fs.mkdir(folder, { recursive: true });
+  const terms = { routes: [{ path: '/', limit: { per: 'client_ip', rate: '20/s', burst: 40 } }] };
+  const system = new kinds[kind]({ binary, service, root, folder, instances: 2, terms, limited: true });
+  await system.start();
+  try {
+    const origin = `http://127.0.0.1:${system.port}`;
+    const cells = { calm: () => null, 'flood of 20 times': flood(origin), 'slow heads': slowly(origin, '-H'),
+      'slow bodies': slowly(origin, '-B'), 'slow reads': slowly(origin, '-X') };
+    for (const [what, beside] of Object.entries(cells)) {
+      const row = { cell: 'flood', system: kind, what, ...(await orders(origin, beside)) };
+      rows.push(row);
+      if (values.json) await fs.appendFile(values.json, `${JSON.stringify(row)}\n`);
+      process.stderr.write(`${kind}: ${what} done\n`);
+    }
+  } finally {
+    await system.stop();
   }
-  console.table(rows);
-  if (values.json) for (const row of rows) await fs.appendFile(values.json, `${JSON.stringify(row)}\n`);
-} finally {
-  await system.stop();
 }
+console.table(rows);

@@ -118,6 +118,22 @@ export class Load {
     this.agent.destroy();
   }
 
+  /** From the command until the new release's first answer, and until the old one's last that was asked for: the medians of
+   *  the deploys, and the worst. Requests that take long by themselves are left out. */
+  switches(windows) {
+    const [firsts, lasts] = [[], []];
+    for (const [from, to] of windows) {
+      const own = this.samples.filter((sample) => !sample.failure && !sample.isSlow && sample.due >= from && sample.due <= to);
+      const newest = String(Math.max(...own.map((sample) => Number(sample.release))));
+      const [fresh, old] = [own.filter(({ release }) => release === newest), own.filter(({ release }) => release !== newest)];
+      firsts.push(Math.min(...fresh.map((sample) => sample.due + sample.ms)) - from);
+      lasts.push(Math.max(0, ...old.map((sample) => sample.due - from)));
+    }
+    const [first, last] = [firsts, lasts].map((times) => times.sort((a, b) => a - b));
+    const middle = (times) => Math.round(times[times.length >> 1]);
+    return { first_new: middle(first), last_old: middle(last), last_old_max: Math.round(last.at(-1)) };
+  }
+
   /** What came of it; `windows` are the times, as pairs of milliseconds, in which something was going on. */
   report(windows = []) {
     const inside = (sample) => windows.some(([from, to]) => sample.due >= from && sample.due <= to);

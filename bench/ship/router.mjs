@@ -6,14 +6,14 @@ import { execFile, execFileSync } from 'node:child_process';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { Caddy, Haproxy, Hob, Nginx } from './systems.mjs';
+import { Caddy, Haproxy, Hob, Nginx, usage } from './systems.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seconds: { type: 'string', default: '3' }, rounds: { type: 'string', default: '3' }, json: { type: 'string' },
     systems: { type: 'string', default: 'hob,nginx,haproxy,caddy' }, doors: { type: 'string', default: 'plain,tls,h2' },
-    connections: { type: 'string', default: '50' },
+    connections: { type: 'string', default: '50' }, files: { type: 'string', default: '1k,64k' },
   },
 });
 const [binary, peers, work] = positionals;
@@ -23,7 +23,6 @@ if (!work) {
 }
 const run = promisify(execFile);
 const root = path.join(peers, 'root');
-const TICKS = Number(execFileSync('getconf', ['CLK_TCK']));
 const libraries = `${root}/usr/lib/x86_64-linux-gnu:${root}/usr/lib/aarch64-linux-gnu`;
 const env = { ...process.env, LD_LIBRARY_PATH: libraries };
 process.env.NGINX = `${root}/usr/sbin/nginx`;
@@ -38,21 +37,7 @@ async function family(pid) {
   return all;
 }
 
-/** Seconds of processor and bytes of memory of some processes. */
-async function usage(pids) {
-  let [cpu, memory] = [0, 0];
-  for (const pid of pids) {
-    const stat = await fs.readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
-    if (!stat) continue;
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    cpu += (Number(fields[11]) + Number(fields[12])) / TICKS;
-    const smaps = await fs.readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-    memory += Number(/^Pss:\s+(\d+)/m.exec(smaps)?.[1] ?? 0) * 1024;
-  }
-  return { cpu, memory };
-}
-
-/** The proxy's own processes: all of Hob's for Hob, told apart, and never the backend's. */
+/** The proxy's own processes, and what else of Hob works for it; never the backend's. */
 async function own(system) {
   if (system.name === 'hob') {
     const { router, core } = await system.processes();
@@ -78,60 +63,78 @@ async function load(url, door) {
     return { requests, p50: ms('50%'), p99: ms('99%'), failed: failed + broken };
   }
   const alpn = door === 'h2' ? 'h2' : 'http/1.1';
+  const log = path.join(work, 'h2load.log');
+  await fs.rm(log, { force: true });
   const args = ['-c', '1', `${root}/usr/bin/h2load`, `-c${connections}`, '-t1', '-m', door === 'h2' ? '10' : '1',
-    `-D${seconds}`, `--alpn-list=${alpn}`, url];
+    `-D${seconds}`, `--npn-list=${alpn}`, `--log-file=${log}`, url];
   const { stdout } = await run('taskset', args, { env });
-  const [, requests] = /requests: (\d+) total/.exec(stdout);
-  const [, failed] = /(\d+) failed/.exec(stdout);
-  const [, , , mean] = /time for request:\s+(\S+)\s+(\S+)\s+(\S+)/.exec(stdout) ?? [];
-  return { requests: Number(requests), failed: Number(failed), mean };
+  const [, requests] = /(\d+) succeeded/.exec(stdout);
+  const [, failed, broken] = /(\d+) failed, (\d+) errored/.exec(stdout);
+  const lines = (await fs.readFile(log, 'utf8')).trim().split('\n');
+  const times = Float64Array.from(lines, (line) => Number(line.split('\t')[2]) / 1000).sort();
+  const at = (q) => times[Math.min(times.length - 1, Math.floor(q * times.length))];
+  return { requests: Number(requests), p50: at(0.5), p99: at(0.99), failed: Number(failed) + Number(broken) };
 }
 
-async function measure(kind, results) {
+/** A system with one instance behind it: nginx with two files, which is quick enough to be in nobody's way. */
+async function begin(kind) {
   const kinds = { hob: Hob, nginx: Nginx, haproxy: Haproxy, caddy: Caddy };
   const folder = path.join(work, `router-${kind}`);
   await fs.rm(folder, { recursive: true, force: true });
   await fs.mkdir(folder, { recursive: true });
   const service = new URL('backend', import.meta.url).pathname;
-  const terms = { env: { NGINX: process.env.NGINX, CORE: '1', LD_LIBRARY_PATH: libraries } };
-  process.env.LD_LIBRARY_PATH = libraries;
-  const system = new kinds[kind]({ binary, service, root, folder, instances: 1, terms });
-  execFileSync('taskset', ['-cp', '0', String(process.pid)], { stdio: 'ignore' });
+  const terms = { env: { NGINX: process.env.NGINX, CORE: '1', LD_LIBRARY_PATH: libraries }, sandbox: { read: [path.resolve(root)] } };
+  const system = new kinds[kind]({ binary, service, root, folder, instances: 1, terms, secure: true });
   await system.start();
-  try {
-    const { proxy, rest } = await own(system);
-    for (const door of values.doors.split(',')) {
-      const port = door === 'plain' ? system.port : system.tlsPort;
-      if (!port) continue;
-      for (const file of ['1k', '64k']) {
-        const url = `${door === 'plain' ? 'http' : 'https'}://127.0.0.1:${port}/${file}`;
-        let best = null;
-        for (let round = 0; round < Number(values.rounds); round += 1) {
-          const [before, beforeRest] = [await usage(proxy), await usage(rest)];
-          const got = await load(url, door);
-          const [after, afterRest] = [await usage(proxy), await usage(rest)];
-          const cpu = after.cpu - before.cpu;
-          const all = cpu + afterRest.cpu - beforeRest.cpu;
-          const row = { ...got, perSecond: got.requests / Number(values.seconds), perCpu: got.requests / cpu,
-            perCpuOfAll: got.requests / all, memory: after.memory };
-          if (!best || row.perCpu > best.perCpu) best = row;
-        }
-        process.stderr.write(`${system.name} ${door} ${file}: ${Math.round(best.perCpu)} a CPU second\n`);
-        results.push({ cell: 'router', system: system.name, door, file, ...best });
-      }
-    }
-  } finally {
-    await system.stop();
-  }
+  return Object.assign(system, { own: await own(system) });
 }
 
+/** One round of one system: what it answered, and what that cost. */
+async function measure(system, door, file) {
+  const port = door === 'plain' ? system.port : system.tlsPort;
+  const url = `${door === 'plain' ? 'http' : 'https'}://127.0.0.1:${port}/${file}`;
+  const { proxy, rest } = system.own;
+  const [before, beforeRest] = [await usage(proxy), await usage(rest)];
+  const got = await load(url, door);
+  const [after, afterRest] = [await usage(proxy), await usage(rest)];
+  const cpu = after.cpu - before.cpu;
+  const all = cpu + afterRest.cpu - beforeRest.cpu;
+  return { ...got, perSecond: got.requests / Number(values.seconds), perCpu: got.requests / cpu,
+    perCpuOfAll: got.requests / all, memory: after.memory };
+}
+
+process.env.LD_LIBRARY_PATH = libraries;
+await fs.mkdir(work, { recursive: true });
+execFileSync('taskset', ['-cp', '0', String(process.pid)], { stdio: 'ignore' });
+const systems = [];
 const results = [];
-for (const kind of values.systems.split(',')) await measure(kind, results);
+try {
+  for (const kind of values.systems.split(',')) systems.push(await begin(kind));
+  for (const door of values.doors.split(',')) {
+    for (const file of values.files.split(',')) {
+      // In turns, so that whatever else the machine does falls upon all of them.
+      const best = new Map();
+      for (let round = 0; round < Number(values.rounds); round += 1) {
+        for (const system of systems) {
+          const row = await measure(system, door, file);
+          if (!best.has(system) || row.perCpu > best.get(system).perCpu) best.set(system, row);
+        }
+      }
+      for (const [system, row] of best) {
+        process.stderr.write(`${system.name} ${door} ${file}: ${Math.round(row.perCpu)} a CPU second\n`);
+        results.push({ cell: 'router', system: system.name, door, file, ...row });
+      }
+    }
+  }
+} finally {
+  for (const system of systems) await system.stop();
+}
 const nginx = (row) => results.find((other) => other.system.startsWith('nginx') && other.door === row.door && other.file === row.file);
+const round = (ms) => (ms == null ? null : Math.round(ms * 100) / 100);
 console.table(results.map((row) => ({
   system: row.system, door: row.door, file: row.file, 'requests/s': Math.round(row.perSecond),
   'a CPU s': Math.round(row.perCpu), 'to nginx': nginx(row) ? (row.perCpu / nginx(row).perCpu).toFixed(2) : '–',
-  'a CPU s, core too': Math.round(row.perCpuOfAll), p50: row.p50 ?? row.mean, p99: row.p99, failed: row.failed,
+  'a CPU s, core too': Math.round(row.perCpuOfAll), p50: round(row.p50), p99: round(row.p99), failed: row.failed,
   'PSS MB': Math.round(row.memory / 1e6),
 })));
 if (values.json) for (const row of results) await fs.appendFile(values.json, `${JSON.stringify(row)}\n`);

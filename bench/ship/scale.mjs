@@ -7,11 +7,11 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { Hob, answers, freePort } from './systems.mjs';
+import { Hob, answers, freePort, usage } from './systems.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { to: { type: 'string', default: '350' }, cells: { type: 'string', default: 'scale,levels,zero' }, json: { type: 'string' } },
+  options: { to: { type: 'string', default: '350' }, each: { type: 'string', default: '100' }, cells: { type: 'string', default: 'scale,levels,zero' }, json: { type: 'string' } },
 });
 const [binary, service, work] = positionals;
 if (!work) {
@@ -51,11 +51,16 @@ async function scaled(system, count) {
   const begun = performance.now();
   await system.scale(count);
   for (;;) {
-    const { stdout } = await system.hob('instances', '--json');
-    if (JSON.parse(stdout).filter((instance) => instance.state === 'ready').length >= count) return performance.now() - begun;
+    if ((await system.ready()) >= count) return performance.now() - begun;
     if (performance.now() - begun > 120_000) throw new Error(`not ${count} ready after two minutes`);
-    await sleep(25);
+    await sleep(20);
   }
+}
+
+/** Megabytes (PSS) that the shims have for each instance. */
+async function shims(system, instances) {
+  const { memory } = await usage(await system.shims());
+  return Math.round(memory / instances / 1e4) / 100;
 }
 
 const limits = { scale: { min: 1, max: 1000 } };
@@ -68,8 +73,13 @@ const cells = {
   async levels() {
     const rows = [];
     for (const isolation of ['L0', 'L1', 'L2', 'L3']) {
-      const took = await hob(`level-${isolation}`, { ...limits, sandbox: { isolation } }, 1, (system) => scaled(system, 101));
-      rows.push({ cell: 'levels', what: `100 instances at ${isolation}`, ms: Math.round(took), 'a second': Math.round(100_000 / took) });
+      const count = Number(values.each);
+      const [took, memory] = await hob(`level-${isolation}`, { ...limits, sandbox: { isolation } }, 1, async (system) => {
+        const took = await scaled(system, count + 1);
+        return [took, await shims(system, count + 1)];
+      });
+      rows.push({ cell: 'levels', what: `${count} instances at ${isolation}`, ms: Math.round(took),
+        'a second': Math.round((count * 1000) / took), 'shims MB each': memory });
     }
     return rows;
   },
@@ -80,17 +90,16 @@ const cells = {
     await answers(port);
     const own = performance.now() - begun;
     child.kill('SIGKILL');
-    const terms = { scale: { min: 0, max: 2, idle: { after: '2s' } } };
+    const terms = { scale: { min: 1, max: 2, idle: { after: '2s' } } };
     const took = await hob('zero', terms, 1, async (system) => {
       const times = [];
       for (let i = 0; i < 5; i += 1) {
         for (;;) {
-          const { stdout } = await system.hob('instances', '--json');
-          if (JSON.parse(stdout).every((instance) => instance.state === 'stopped')) break;
-          await sleep(100);
+          if ((await system.ready()) === 0 && (await system.shims()).length === 0) break;
+          await sleep(50);
         }
         const asked = performance.now();
-        await answers(system.port, '/');
+        await answers(system.port, '/', { within: 40_000 });
         times.push(performance.now() - asked);
       }
       return times.sort((a, b) => a - b)[2];

@@ -21,6 +21,17 @@ export async function freePort() {
   return port;
 }
 
+/** A key and a certificate of its own for `localhost`, in PEM, made once for each folder. */
+async function certificate(folder) {
+  const [key, crt] = [path.join(folder, 'bench.key'), path.join(folder, 'bench.crt')];
+  await fs.mkdir(folder, { recursive: true });
+  await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30',
+    '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', crt]);
+  const both = path.join(folder, 'bench.pem');
+  await fs.writeFile(both, (await fs.readFile(crt, 'utf8')) + (await fs.readFile(key, 'utf8')));
+  return { key, crt, both };
+}
+
 /** Waits until a GET is answered with 200; then gives the answer's release. */
 export async function answers(port, target = '/health', { within = 20_000, headers = {} } = {}) {
   const deadline = Date.now() + within;
@@ -43,12 +54,33 @@ function get(port, target, headers) {
   });
 }
 
+/** Every process: its number, its parent's, and its arguments. */
+async function table() {
+  const { stdout } = await run('ps', ['-eo', 'pid=,ppid=,args='], { maxBuffer: 16 << 20 });
+  return stdout.split('\n').map((line) => line.trim().split(/\s+/));
+}
+
+/** Seconds of processor and bytes of memory (PSS) of some processes. */
+export async function usage(pids) {
+  let [cpu, memory] = [0, 0];
+  for (const pid of pids) {
+    const stat = await fs.readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+    if (!stat) continue;
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    cpu += (Number(fields[11]) + Number(fields[12])) / 100;
+    const smaps = await fs.readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
+    memory += Number(/^Pss:\s+(\d+)/m.exec(smaps)?.[1] ?? 0) * 1024;
+  }
+  return { cpu, memory };
+}
+
 /** Hob with one service, deployed by its own command line. */
 export class Hob {
   name = 'hob';
-  constructor({ binary, service, folder, instances = 2, offset = 2000 + Math.floor(Math.random() * 20_000), terms = {} }) {
-    Object.assign(this, { binary, service, folder, instances, offset, terms });
+  constructor({ binary, service, folder, instances = 2, offset = 2000 + Math.floor(Math.random() * 20_000), terms = {}, secure = false }) {
+    Object.assign(this, { binary, service, folder, instances, offset, terms, secure });
     this.port = 8080 + offset;
+    if (secure) this.tlsPort = 8443 + offset;
   }
 
   async start() {
@@ -65,6 +97,12 @@ export class Hob {
     const platform = { platform: 'bench', environments: ['bench'], tenants: ['uk'], services: ['shop'] };
     await fs.writeFile(path.join(this.folder, 'platform', 'hob.yml'), JSON.stringify(platform));
     this.data = path.join(this.folder, 'data');
+    if (this.secure) {
+      const made = await certificate(this.folder);
+      await fs.mkdir(path.join(this.data, 'certificates'), { recursive: true });
+      await fs.copyFile(made.crt, path.join(this.data, 'certificates', 'default.crt'));
+      await fs.copyFile(made.key, path.join(this.data, 'certificates', 'default.key'));
+    }
     const log = openSync(path.join(this.folder, 'hob.log'), 'w');
     this.child = spawn(this.binary, ['up', '.', '--data', this.data, '--port-offset', String(this.offset)], {
       cwd: path.join(this.folder, 'platform'), stdio: ['ignore', log, log], detached: true,
@@ -84,16 +122,28 @@ export class Hob {
     await this.hob('rollback', 'shop');
   }
 
+  /** How many instances take requests, asked of the API: a command for each look would cost more than what it looks at. */
+  async ready() {
+    this.token ??= (await fs.readFile(path.join(this.data, 'admin.token'), 'utf8')).trim();
+    const url = `http://127.0.0.1:${7070 + this.offset}/v1/services/shop`;
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${this.token}` } });
+    return (await answer.json()).ready;
+  }
+
   async scale(count) {
     await this.hob('scale', 'shop', `web=${count}`);
   }
 
   /** Process ids of Hob's own processes by what they are: `core`, `router`. */
   async processes() {
-    const { stdout } = await run('ps', ['-eo', 'pid=,ppid=,args=']);
-    const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/));
+    const rows = await table();
     const own = rows.filter(([, parent]) => Number(parent) === this.child.pid);
     return Object.fromEntries(own.map(([pid, , , verb]) => [verb, Number(pid)]));
+  }
+
+  /** Process ids of the shims, and of the first process that a shim with namespaces of its own has in them. */
+  async shims() {
+    return (await table()).filter(([, , , verb, folder]) => verb === 'shim' && folder?.startsWith(this.data)).map(([pid]) => Number(pid));
   }
 
   async stop() {
@@ -104,8 +154,9 @@ export class Hob {
 
 /** A proxy whose backends are started and stopped here, by the script that one would write. */
 class Proxy {
-  constructor({ root, service, folder, instances = 2, drainMs = 5000 }) {
-    Object.assign(this, { root, service, folder, instances, drainMs, release: 0, live: [], before: [] });
+  /** `limited`: twenty requests a second of one client, forty at once, as the service's terms say for Hob. */
+  constructor({ root, service, folder, instances = 2, drainMs = 5000, secure = false, limited = false, terms = {} }) {
+    Object.assign(this, { root, service, folder, instances, drainMs, secure, limited, terms, release: 0, live: [], before: [] });
   }
 
   env() {
@@ -118,7 +169,7 @@ class Proxy {
     const backends = [];
     for (let i = 0; i < this.instances; i += 1) {
       const port = await freePort();
-      const env = { ...process.env, PORT: String(port), RELEASE: String(this.release) };
+      const env = { ...process.env, ...this.terms.env, TMPDIR: this.folder, PORT: String(port), RELEASE: String(this.release) };
       backends.push({ port, child: spawn(this.service, [], { env, stdio: 'ignore' }) });
     }
     for (const { port } of backends) await answers(port);
@@ -128,6 +179,10 @@ class Proxy {
   async start() {
     await fs.mkdir(this.folder, { recursive: true });
     this.port = await freePort();
+    if (this.secure) {
+      this.tlsPort = await freePort();
+      this.certificate = await certificate(this.folder);
+    }
     this.live = await this.backends();
     await this.launch(this.live.map(({ port }) => port));
     await answers(this.port);
@@ -177,13 +232,18 @@ export class Nginx extends Proxy {
   async write(ports) {
     this.file = path.join(this.folder, 'nginx.conf');
     const servers = ports.map((port) => `server 127.0.0.1:${port};`).join(' ');
+    const tls = this.secure ? `listen 127.0.0.1:${this.tlsPort} ssl http2 backlog=4096; ssl_certificate ${this.certificate.crt};
+ssl_certificate_key ${this.certificate.key};` : '';
+    const zone = this.limited ? 'limit_req_zone $binary_remote_addr zone=clients:10m rate=20r/s; limit_req_status 429;' : '';
+    const limit = this.limited ? 'limit_req zone=clients burst=40 nodelay;' : '';
     await fs.writeFile(this.file, `worker_processes 1; pid ${this.folder}/nginx.pid; error_log ${this.folder}/error.log;
 events { worker_connections 8192; }
 http { access_log ${this.folder}/access.log; client_body_temp_path ${this.folder}/b; proxy_temp_path ${this.folder}/p;
 fastcgi_temp_path ${this.folder}/f; uwsgi_temp_path ${this.folder}/u; scgi_temp_path ${this.folder}/s;
-map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+${zone} map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
 upstream shop { ${servers} keepalive 64; }
-server { listen 127.0.0.1:${this.port} backlog=4096; keepalive_requests 1000000; location / { proxy_pass http://shop;
+server { listen 127.0.0.1:${this.port} backlog=4096; ${tls} keepalive_requests 1000000;
+location / { ${limit} proxy_pass http://shop;
 proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; } } }`);
   }
 
@@ -201,6 +261,10 @@ export class Haproxy extends Proxy {
     const file = path.join(this.folder, 'haproxy.cfg');
     const server = (set, i, port, state) => `  server ${set}${i} 127.0.0.1:${port} check inter 1s ${state}`;
     const both = [...ports.map((port, i) => server('a', i, port, '')), ...ports.map((_, i) => server('b', i, 9, 'disabled'))];
+    const tls = this.secure ? `  bind 127.0.0.1:${this.tlsPort} ssl crt ${this.certificate.both} alpn h2,http/1.1\n` : '';
+    const limit = this.limited ? `  stick-table type ip size 100k expire 10s store http_req_rate(2s)
+  http-request track-sc0 src
+  http-request deny deny_status 429 if { sc_http_req_rate(0) gt 40 }\n` : '';
     await fs.writeFile(file, `global
   stats socket ${this.folder}/admin.sock mode 600 level admin
   maxconn 8192
@@ -211,12 +275,13 @@ defaults
   log global
   option httplog
   timeout connect 5s
+  timeout http-request 10s
   timeout client 60s
   timeout server 60s
   timeout tunnel 1h
 frontend in
   bind 127.0.0.1:${this.port}
-  default_backend shop
+${tls}${limit}  default_backend shop
 backend shop
   balance leastconn
 ${both.join('\n')}
@@ -276,6 +341,13 @@ export class Caddy extends Proxy {
         routes: [{ handle: [{ '@id': 'proxy', handler: 'reverse_proxy', upstreams: this.upstreams(ports) }] }],
       } } } },
     };
+    if (this.secure) {
+      config.apps.http.servers.secure = {
+        listen: [`127.0.0.1:${this.tlsPort}`], automatic_https: { disable: true }, logs: {}, tls_connection_policies: [{}],
+        routes: [{ handle: [{ handler: 'reverse_proxy', upstreams: this.upstreams(ports) }] }],
+      };
+      config.apps.tls = { certificates: { load_files: [{ certificate: this.certificate.crt, key: this.certificate.key }] } };
+    }
     const file = path.join(this.folder, 'caddy.json');
     await fs.writeFile(file, JSON.stringify(config));
     const env = { ...this.env(), HOME: this.folder, GOMAXPROCS: '1' };
