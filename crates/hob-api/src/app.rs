@@ -1,9 +1,8 @@
 //! The list of all endpoints, and the router made of it.
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::serve::ListenerExt as _;
-use axum::{Router, ServiceExt as _};
 use http::{Method, Uri};
 use serde_json::Value;
 
@@ -53,7 +52,8 @@ pub fn app(api: Api) -> App {
 fn router(api: Api) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints() {
-        let door = Door { api: api.clone(), who: endpoint.who, streams: endpoint.streams };
+        let params = endpoint.params.iter().map(|param| param.name).collect();
+        let door = Door { api: api.clone(), who: endpoint.who, streams: endpoint.streams, params };
         let handler = endpoint
             .handler
             .layer(DefaultBodyLimit::max(endpoint.body_bytes_max))
@@ -65,20 +65,6 @@ fn router(api: Api) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(name_request))
         .with_state(api)
-}
-
-/// Serves the application until `stop` resolves and open requests have ended.
-///
-/// # Errors
-/// When connections can no longer be accepted.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), app.into_make_service())
-        .with_graceful_shutdown(stop)
-        .await
 }
 
 /// The OpenAPI document as text, the same every time.

@@ -142,17 +142,18 @@ impl InScope {
                 }
             };
         }
-        let scopes = api.scopes();
-        let default = scopes.first().ok_or_else(|| {
+        let (_, declared) = api.deploy.declarations().ok_or_else(|| {
             ApiError::new(code::NOT_FOUND, "nothing is declared yet")
                 .hint("apply a platform first: hob apply")
         })?;
+        let platform = &declared.platform;
+        let first = platform.default_scope();
         let scope = Scope {
-            environment: params.environment.unwrap_or_else(|| default.environment.clone()),
-            tenant: params.tenant.unwrap_or_else(|| default.tenant.clone()),
+            environment: params.environment.unwrap_or(first.environment),
+            tenant: params.tenant.unwrap_or(first.tenant),
         };
-        if !scopes.contains(&scope) {
-            let known: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+        if !platform.has(&scope) {
+            let known: Vec<String> = platform.scopes().iter().map(ToString::to_string).collect();
             return Err(
                 ApiError::not_found(format!("scope {scope}")).hint(format!("there is {}", known.join(", ")))
             );

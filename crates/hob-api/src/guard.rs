@@ -1,11 +1,14 @@
 //! What every request passes: it gets an id, its caller is known and allowed, its answer gets an ETag.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hob_core::{Digest, Id, Secret, code};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use hob_core::{Digest, Id, Secret, code, nearest};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use tokio::time::Instant;
 
 use crate::auth::{Caller, Who};
 use crate::error::ApiError;
@@ -13,11 +16,15 @@ use crate::extract::RequestId;
 use crate::state::Api;
 
 /// The header that names a request.
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Letters of a request id that is carried on.
 const REQUEST_ID_MAX: usize = 128;
 /// Answers larger than this get no ETag.
 const TAGGED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The parameters that name a scope.
+const SCOPE: [&str; 2] = ["environment", "tenant"];
+/// Letters of an unknown parameter that are told.
+const PARAM_SHOWN_MAX: usize = 60;
 
 /// What guards one endpoint.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ pub(crate) struct Door {
     pub(crate) api: Api,
     pub(crate) who: Who,
     pub(crate) streams: bool,
+    /// The query parameters that it takes.
+    pub(crate) params: Arc<[&'static str]>,
 }
 
 /// Gives the request its id, and the answer too; problems name it in their body.
@@ -70,13 +79,16 @@ async fn name_problem(response: Response, id: &str) -> Response {
 
 /// Lets the right callers in.
 pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let started = tokio::time::Instant::now();
+    let started = begun();
     if door.who != Who::Public {
         match caller(&door.api, door.who, request.headers()) {
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
             }
             Err(error) => return error.into_response(),
+        }
+        if let Err(error) = check_params(&door.params, request.uri()) {
+            return error.into_response();
         }
     }
     let tagged = request.method() == Method::GET && !door.streams;
@@ -88,10 +100,33 @@ pub(crate) async fn guard(State(door): State<Door>, mut request: Request, next: 
     if tagged { tag(response, wanted).await } else { response }
 }
 
+/// Refuses a parameter that nobody would heed: who filters by a word that is spelt wrong must not get everything.
+fn check_params(known: &[&'static str], uri: &Uri) -> Result<(), ApiError> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let mut names = pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    // A scope may be named everywhere, also where there is one of a thing for all of them.
+    let is_known = |name: &str| known.contains(&name) || SCOPE.contains(&name);
+    let Some(unknown) = names.find(|name| !is_known(name)) else { return Ok(()) };
+    let shown: String = unknown.chars().take(PARAM_SHOWN_MAX).collect();
+    let detail = format!("{shown:?} is no query parameter of {}", uri.path());
+    let all = || known.iter().chain(SCOPE.iter().filter(|name| !known.contains(name))).copied();
+    let hint = match nearest(&shown, all()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None => format!("it takes {}", all().collect::<Vec<_>>().join(", ")),
+    };
+    Err(ApiError::new(code::BAD_REQUEST, detail).hint(hint))
+}
+
+/// When a request began to be answered, when that will be told.
+pub(crate) fn begun() -> Option<Instant> {
+    tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
+}
+
 /// Tells of an answer in Hob's own log.
-pub(crate) fn tell(method: &Method, uri: &Uri, response: &Response, started: tokio::time::Instant) {
+pub(crate) fn tell(method: &Method, uri: &Uri, response: &Response, begun: Option<Instant>) {
+    let Some(begun) = begun else { return };
     let (path, status) = (uri.path(), response.status().as_u16());
-    tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
+    tracing::debug!(%method, path, status, took = ?begun.elapsed(), "answered");
 }
 
 /// Whether the answer may go on for ever: then there is no whole of it to make a tag of.
@@ -150,4 +185,29 @@ async fn tag(response: Response, wanted: Option<HeaderValue>) -> Response {
         return Response::from_parts(parts, Body::empty());
     }
     Response::from_parts(parts, Body::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, hint: Option<&str>) {
+        let uri = format!("/v1/events{query}").parse().unwrap();
+        let checked = check_params(&["topic", "type", "limit"], &uri);
+        assert_eq!(
+            checked.map_err(|error| error.0.hint.unwrap_or_default()).err().as_deref(),
+            hint,
+            "{query}"
+        );
+    }
+
+    #[test]
+    fn a_parameter_that_nobody_heeds_is_refused() {
+        check("", None);
+        check("?topic=orders&limit=3&&tenant=uk", None);
+        check("?topic", None);
+        check("?topics=orders", Some("did you mean topic?"));
+        check("?limit=1&tennant=uk", Some("did you mean tenant?"));
+        check("?foo=1", Some("it takes topic, type, limit, environment, tenant"));
+    }
 }

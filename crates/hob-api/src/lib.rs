@@ -15,14 +15,16 @@ mod live;
 mod openapi;
 mod pages;
 mod resource;
+mod serve;
 mod shortcut;
 mod sse;
 mod state;
 mod traffic;
 
-pub use app::{app, document, doors, serve};
+pub use app::{app, document, doors};
 pub use auth::{Caller, Instances, JoinError, Joins, Tokens, Who};
 pub use error::{ApiError, chain};
 pub use pages::explain;
+pub use serve::serve;
 pub use shortcut::App;
 pub use state::{Api, Facts, Intake, Parts};

@@ -41,6 +41,11 @@ impl Platform {
         pairs.map(|(e, t)| Scope { environment: e.clone(), tenant: t.clone() }).collect()
     }
 
+    /// Whether there is such a scope.
+    pub fn has(&self, scope: &Scope) -> bool {
+        self.environments.contains(&scope.environment) && self.tenants.contains(&scope.tenant)
+    }
+
     /// The topic that is the scope's clock, when it is not the wall's.
     pub fn clock_topic(&self, scope: &Scope) -> Option<&TopicName> {
         self.clocks.get(&scope.to_string())

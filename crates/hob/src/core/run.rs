@@ -122,7 +122,7 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
     let sampling = tokio::spawn(sampler.run());
     let burying = tokio::spawn(housekeeping::bury(api.deploy.clone(), api.tokens.clone()));
-    let serving = tokio::spawn(axum_serve(listener, api, raised(api_stops)));
+    let serving = tokio::spawn(hob_api::serve(listener, app(api), raised(api_stops)));
     let working = tokio::spawn(hob_agent::run(agent, agent_ends(agent_stops)));
 
     let asked = super::stopped().await;
@@ -162,12 +162,6 @@ async fn agent_ends(mut asked: watch::Receiver<Option<Asked>>) -> Shutdown {
 
 async fn raised(mut flag: watch::Receiver<bool>) {
     crate::supervisor::raised(&mut flag).await;
-}
-
-async fn axum_serve(listener: TcpListener, api: Api, stop: impl Future<Output = ()> + Send + 'static) {
-    if let Err(error) = hob_api::serve(listener, app(api), stop).await {
-        tracing::error!(%error, "the API ended");
-    }
 }
 
 async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, Failure> {

@@ -15,6 +15,7 @@ use crate::error::ApiError;
 use crate::extract::{Bytes, InScope, Path, RequestId, json};
 use crate::state::Api;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -111,7 +112,7 @@ fn behead(mut request: Request) -> (HeaderMap, Request) {
 }
 
 fn publisher(scope: Scope, service: Name, request_id: String, headers: &HeaderMap) -> Publisher {
-    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Publisher { scope, service, request_id: Some(request_id), traceparent }
 }
 
