@@ -904,6 +904,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/subscriptions/{name}/lease": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lease events, and acknowledge those of earlier leases in the same request
+         * @description Serves instances and developers.
+         */
+        post: operations["post_subscriptions_name_lease"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/subscriptions/{name}/acks": {
         parameters: {
             query?: never;
@@ -4719,6 +4739,26 @@ export interface components {
             /** @description The events, in log order. */
             events: components["schemas"]["Event"][];
         };
+        /** @description Asks for a lease, and acknowledges earlier ones on the way: posted to `/v1/subscriptions/{name}/lease`. */
+        LeaseWish: {
+            /** @description Acknowledgements, taken one after the other before anything is leased; the first that is wrong ends the request. */
+            acks?: components["schemas"]["Ack"][];
+            /**
+             * Format: uint
+             * @description Events, at most.
+             */
+            max?: number | null;
+            /**
+             * Format: uint64
+             * @description How long to wait for the first, in milliseconds; not at all when left out.
+             */
+            wait_ms?: number | null;
+            /**
+             * Format: uint64
+             * @description How long the events are the caller's, in milliseconds.
+             */
+            lease_ms?: number | null;
+        };
         /** @description An acknowledgement, posted to `/v1/subscriptions/{name}/acks`. */
         Ack: {
             /** @description The lease that it is about. */
@@ -6671,6 +6711,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Batch"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_subscriptions_name_lease: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description whose subscription it is, when a developer asks */
+                service?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LeaseWish"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["Batch"];
                 };
             };
             default: components["responses"]["problem"];

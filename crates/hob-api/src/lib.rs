@@ -14,6 +14,7 @@ mod guard;
 mod live;
 mod openapi;
 mod pages;
+mod pieces;
 mod resource;
 mod serve;
 mod shortcut;

@@ -1,9 +1,11 @@
 //! Events as text for all who follow: those who ask for the same share one feed, in which each event is written once.
 //!
 //! A feed keeps the newest sheets: each holds what came between two places of the log, ready to be sent. Whoever comes
-//! first makes the next one, the others take it as it is. A reader far behind makes its own.
+//! first makes the next one, the others take it as it is. A reader far behind makes its own. Pullers who keep up read
+//! sheets too: theirs also know each event as a lease must.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -14,15 +16,18 @@ use crate::Error;
 use crate::course::{Ask, Course, Turn};
 use crate::handle::Inner;
 use crate::read::decode;
-use crate::subscription::Damage;
+use crate::step::Fresh;
+use crate::subscription::{Damage, seen_of};
 use crate::tail::{LOOK_BYTES_MAX, LOOK_RECORDS_MAX};
 use crate::text::{EVENT_BYTES, Framing, Writer};
 
 /// Bytes of text that a feed keeps.
 const FEED_BYTES_MAX: usize = 256 << 10;
+/// Bytes of text after which a sheet ends: it must fit among those that a feed keeps.
+const SHEET_BYTES_MAX: usize = 160 << 10;
 
 /// What readers who ask for the same have in common.
-struct Feed {
+pub(crate) struct Feed {
     ask: Ask,
     framing: Framing,
     bell: Arc<Notify>,
@@ -39,14 +44,23 @@ struct Sheets {
 }
 
 /// What came after one place, up to another.
-struct Sheet {
+pub(crate) struct Sheet {
     after: u64,
-    upto: u64,
+    pub(crate) upto: u64,
     text: Bytes,
     /// The sequence of each event, and where its text begins.
     events: Vec<(u64, u32)>,
+    /// The same events, for pullers alone.
+    pub(crate) fresh: Arc<[Fresh]>,
     /// What could not be read.
-    damage: Damage,
+    pub(crate) damage: Damage,
+}
+
+/// A part of a sheet.
+pub(crate) struct Cut {
+    pub(crate) text: Bytes,
+    pub(crate) own: Range<usize>,
+    pub(crate) upto: u64,
 }
 
 /// All feeds that somebody follows.
@@ -72,7 +86,7 @@ pub enum Piece {
 }
 
 impl Feeds {
-    fn get(&self, ask: Ask, framing: Framing, bus: &Inner) -> Arc<Feed> {
+    pub(crate) fn get(&self, ask: Ask, framing: Framing, bus: &Inner) -> Arc<Feed> {
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         feeds.retain(|feed| feed.strong_count() > 0);
         let same = |feed: &Arc<Feed>| feed.framing == framing && feed.ask == ask;
@@ -94,7 +108,7 @@ impl Feed {
     }
 
     /// The sheet on which a reader at this place goes on.
-    async fn sheet(&self, bus: &Inner, at: u64, head: u64) -> Result<Arc<Sheet>, Error> {
+    pub(crate) async fn sheet(&self, bus: &Inner, at: u64, head: u64) -> Result<Arc<Sheet>, Error> {
         if let Some(sheet) = self.sheets().after(at) {
             return Ok(sheet);
         }
@@ -117,8 +131,14 @@ impl Feed {
         let mut writer = Writer::new(&bus.positions);
         let mut text = Vec::with_capacity(found.records.len() * EVENT_BYTES);
         let mut events = Vec::with_capacity(found.records.len());
+        let mut fresh = Vec::new();
         let mut damage = Damage::of(&found.lost);
+        let mut upto = found.upto;
         for stored in &found.records {
+            if text.len() >= SHEET_BYTES_MAX && found.lost.is_empty() {
+                upto = stored.seq - 1;
+                break;
+            }
             let Some(row) = decode(stored) else {
                 damage.add(stored.seq);
                 continue;
@@ -126,11 +146,14 @@ impl Feed {
             let Some(place) = writer.place(&stored.tag) else { continue };
             if self.ask.wants(&Ask::view(stored, &row, place), stored) {
                 events.push((stored.seq, text.len() as u32));
+                if self.framing == Framing::LIST {
+                    fresh.push(Fresh { seen: seen_of(stored, &row), id: row.id.to_owned() });
+                }
                 writer.frame(&mut text, self.framing, stored, &row);
             }
         }
         text.shrink_to_fit();
-        Ok(Arc::new(Sheet { after: at, upto: found.upto, text: text.into(), events, damage }))
+        Ok(Arc::new(Sheet { after: at, upto, text: text.into(), events, fresh: fresh.into(), damage }))
     }
 }
 
@@ -162,7 +185,7 @@ impl Sheets {
 
 impl Sheet {
     fn size(&self) -> usize {
-        size_of::<Self>() + self.text.len() + size_of_val(self.events.as_slice())
+        size_of::<Self>() + self.text.len() + size_of_val(&*self.events) + size_of_val(&*self.fresh)
     }
 
     /// The text of the events after a place, and how many they are.
@@ -170,6 +193,16 @@ impl Sheet {
         let nth = self.events.partition_point(|(sequence, _)| *sequence <= at);
         let from = self.events.get(nth).map_or(self.text.len(), |(_, from)| *from as usize);
         (self.text.slice(from..), self.events.len() - nth)
+    }
+
+    /// So many events after a place, at most.
+    pub(crate) fn cut(&self, at: u64, max: usize) -> Cut {
+        let first = self.events.partition_point(|(sequence, _)| *sequence <= at);
+        let end = self.events.len().min(first + max);
+        let begins = |nth: usize| self.events.get(nth).map_or(self.text.len(), |(_, from)| *from as usize);
+        // Up to the one that is left out first.
+        let upto = self.events.get(end).map_or(self.upto, |(sequence, _)| sequence - 1);
+        Cut { text: self.text.slice(begins(first)..begins(end)), own: first..end, upto }
     }
 }
 
@@ -225,7 +258,8 @@ mod tests {
 
     fn sheet(after: u64, upto: u64, bytes: usize) -> Arc<Sheet> {
         let events = vec![(after + 1, 0), (upto, bytes as u32 / 2)];
-        Arc::new(Sheet { after, upto, text: vec![b'x'; bytes].into(), events, damage: Damage::default() })
+        let (text, fresh) = (vec![b'x'; bytes].into(), Arc::default());
+        Arc::new(Sheet { after, upto, text, events, fresh, damage: Damage::default() })
     }
 
     #[test]
@@ -242,6 +276,11 @@ mod tests {
         assert_eq!((half.0.len(), half.1), (50, 1));
         assert_eq!(sheets.after(10).unwrap().since(10).0.len(), 100);
         assert_eq!(sheets.after(10).unwrap().since(20), (Bytes::new(), 0));
+        let cut = |at, max| {
+            let Cut { text, own, upto } = sheets.after(at).unwrap().cut(at, max);
+            (text.len(), own, upto)
+        };
+        assert_eq!([cut(10, 1), cut(10, 2), cut(15, 9)], [(50, 0..1, 19), (100, 0..2, 20), (50, 1..2, 20)]);
         // One that does not go on begins anew.
         sheets.push(sheet(30, 40, 100));
         assert_eq!((found(&sheets, 20), found(&sheets, 30)), (None, Some(30)));

@@ -14,6 +14,8 @@
 //! `noop` of a snapshot (`snapshot`). Both stand in the lines of their entities, and neither touches the cursor.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_core::Timestamp;
@@ -26,10 +28,13 @@ mod leases;
 mod letters;
 mod lines;
 mod look;
+mod run;
 mod snapshot;
 
 pub(crate) use letters::Letter;
 use lines::Lines;
+pub(crate) use run::Fresh;
+use run::Run;
 pub(crate) use snapshot::Page;
 
 /// The lease that readers of a live stream name in their acknowledgements.
@@ -49,6 +54,8 @@ pub(crate) struct State {
     slots: BTreeMap<Item, Slot>,
     lines: Lines,
     leases: BTreeMap<String, Lease>,
+    /// Stands for events and their lease, while nothing else is pending.
+    run: Option<Run>,
     /// The last leases that were done to their end.
     ended: VecDeque<String>,
     failures: HashMap<Item, Failure>,
@@ -177,6 +184,8 @@ pub(crate) enum Input {
     Recalled { events: Vec<Seen>, upto: u64, lost: u64 },
     /// Somebody takes these items, which [`State::choose`] chose, with their events' ids.
     Lease { lease: String, items: Vec<(Item, String)>, expires: Timestamp },
+    /// Somebody takes all events that come next, up to here, while [`State::may_run`]: those of `own`.
+    Run { lease: String, all: Arc<[Fresh]>, own: Range<usize>, upto: u64, expires: Timestamp },
     /// A puller tells how it went.
     Ack(AckInput),
     /// A pusher tells how it went.
@@ -264,6 +273,7 @@ pub(crate) enum Refusal {
 
 /// Takes in what happened.
 pub(crate) fn step(mut state: State, input: Input, now: Timestamp) -> (State, Vec<Action>) {
+    state.unfold_for(&input, now);
     let mut actions = state.expire(now);
     if state.halt.as_ref().is_some_and(|halt| halt.until.is_some_and(|until| until <= now)) {
         state.halt = None;
@@ -280,6 +290,7 @@ pub(crate) fn step(mut state: State, input: Input, now: Timestamp) -> (State, Ve
             Ok(state.recalled(events, upto))
         }
         Input::Lease { lease, items, expires } => state.lease(lease, items, expires),
+        Input::Run { lease, all, own, upto, expires } => state.begin_run(lease, (all, own), upto, expires),
         Input::Ack(ack) => state.ack(ack, now),
         Input::Settle { lease, outcomes, luck } => state.settle(&lease, outcomes, luck, now),
         Input::AckStream { upto, head } => state.ack_stream(upto, head),
@@ -330,7 +341,8 @@ impl State {
         let first = self.slots.first_key_value().map(|(item, _)| item);
         let first = first.filter(|item| item.kind == Kind::Event).map(|item| item.sequence);
         let unread = self.unread.first_key_value().map(|(sequence, _)| *sequence);
-        let first = first.into_iter().chain(unread).min();
+        let run = self.run.as_ref().and_then(Run::first);
+        let first = first.into_iter().chain(unread).chain(run).min();
         first.map_or(self.looked, |first| first - 1)
     }
 
@@ -348,14 +360,15 @@ impl State {
         let events = Item::event(0)..=Item::event(u64::MAX);
         let slots =
             self.slots.range(events).map(|(item, _)| (item.sequence, self.failures.get(item).copied()));
+        let run = self.run.iter().flat_map(Run::sequences).map(|sequence| (sequence, None));
         // The log is looked through only once all of these were read again, so they come last.
-        slots.chain(self.unread.iter().map(|(sequence, failure)| (*sequence, *failure)))
+        slots.chain(run).chain(self.unread.iter().map(|(sequence, failure)| (*sequence, *failure)))
     }
 
     /// How many events of the log are pending.
     pub(crate) fn pending_events(&self) -> usize {
         let others = self.slots.keys().rev().take_while(|item| item.kind != Kind::Event).count();
-        self.slots.len() - others + self.unread.len()
+        self.slots.len() - others + self.unread.len() + self.in_run()
     }
 
     /// The first pending event.
@@ -371,7 +384,11 @@ impl State {
 
     /// Events under a lease.
     pub(crate) fn in_flight(&self) -> usize {
-        self.leases.values().map(|lease| lease.open.len()).sum()
+        self.leases.values().map(|lease| lease.open.len()).sum::<usize>() + self.in_run()
+    }
+
+    fn in_run(&self) -> usize {
+        self.run.as_ref().map_or(0, Run::len)
     }
 
     /// Lines that wait for another attempt after a failure.
@@ -390,12 +407,13 @@ impl State {
         if self.parked() >= PARKED_MAX {
             return 0;
         }
-        PENDING_MAX.saturating_sub(self.slots.len() + self.unread.len())
+        PENDING_MAX.saturating_sub(self.slots.len() + self.unread.len() + self.in_run())
     }
 
     /// When something that cannot be handed out now may be.
     pub(crate) fn due(&self) -> Option<Timestamp> {
-        let leased = self.leases.values().map(|lease| lease.expires).min();
+        let run = self.run.as_ref().map(|run| run.expires);
+        let leased = self.leases.values().map(|lease| lease.expires).chain(run).min();
         let halted = self.halt.as_ref().and_then(|halt| halt.until);
         leased.into_iter().chain(self.next_attempt()).chain(halted).min()
     }

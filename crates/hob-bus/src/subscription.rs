@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::filter::Filters;
 use crate::handle::Inner;
 use crate::model::limits::{LEASE_MAX, LEASE_MIN, PULL_EVENTS_MAX, PULL_WAIT_MAX};
@@ -29,12 +30,13 @@ mod gather;
 mod handed;
 mod look;
 mod push;
+mod run;
 mod save;
 mod snapshot;
 mod streams;
 
 pub(crate) use damage::Damage;
-pub(crate) use look::seen_anyhow;
+pub(crate) use look::{seen_anyhow, seen_of};
 pub(crate) use push::Outcome;
 pub use streams::Progress;
 pub(crate) use streams::Streaming;
@@ -43,7 +45,9 @@ pub(crate) use streams::Streaming;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// While events come more often than this, pulls bring what came within each such span together: two requests for many
 /// events. A pull that asks not to wait, or gets as many events as it may have, is not held up.
-const GATHER_EVERY: Duration = Duration::from_millis(8);
+const GATHER_EVERY: Duration = Duration::from_millis(16);
+/// When nobody has pulled for so long, what pullers share is let go.
+const RESTS_AFTER: Duration = Duration::from_secs(10);
 /// A cursor that moved so far over events of others is written, so that these are not looked through again.
 const PASSED_EVENTS: u64 = 10_000;
 
@@ -71,6 +75,8 @@ pub(crate) struct Body {
     pub(crate) tags: BTreeSet<Tag>,
     pub(crate) filters: Filters,
     pub(crate) state: State,
+    /// Text that is shared with others who pull the same.
+    feed: Option<Arc<Feed>>,
     /// Until then whoever pulls again lets events gather.
     gathering: Option<Instant>,
     /// When somebody last pulled.
@@ -118,6 +124,13 @@ impl Unsaved {
     }
 }
 
+/// How events are wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum In {
+    Values,
+    Text,
+}
+
 enum Tried {
     Taken(Handed),
     /// Nothing is ready; something may be then.
@@ -142,6 +155,7 @@ impl Subscription {
             tags,
             filters,
             state,
+            feed: None,
             gathering: None,
             pulled: None,
             last_error: None,
@@ -209,6 +223,7 @@ impl Subscription {
         positions.bells.listen(&body.tags, &self.bell);
         self.wants_clock.store(wants_clock(&row), Ordering::Relaxed);
         let terms = Terms::from(&row.delivery);
+        body.feed = None;
         (body.row, body.filters) = (row, filters);
         self.step(body, Input::Respecified(terms), now);
     }
@@ -219,11 +234,12 @@ impl Subscription {
         Ok(self.take(inner, pull).await?.map(|taken| taken.batch))
     }
 
-    /// The same as text.
-    pub(crate) async fn lease_text(&self, inner: &Inner, pull: Pull) -> Result<Option<Bytes>, Error> {
+    /// The same as text, in pieces.
+    pub(crate) async fn lease_text(&self, inner: &Inner, pull: Pull) -> Result<Option<Vec<Bytes>>, Error> {
         self.check_pull(pull)?;
         self.let_gather(pull).await;
-        Ok(self.wait_for(inner, pull).await?.map(|handed| handed.text(&inner.reader())))
+        let handed = self.wait_for(inner, pull, In::Text).await?;
+        Ok(handed.map(|handed| handed.text(&inner.reader())))
     }
 
     /// A puller who comes again at once, and who would wait, waits a moment: what comes meanwhile goes along.
@@ -234,13 +250,13 @@ impl Subscription {
         }
     }
 
-    async fn wait_for(&self, inner: &Inner, pull: Pull) -> Result<Option<Handed>, Error> {
+    async fn wait_for(&self, inner: &Inner, pull: Pull, form: In) -> Result<Option<Handed>, Error> {
         let deadline = Instant::now() + pull.wait;
         loop {
             self.check_alive()?;
             let mut rung = std::pin::pin!(self.bell.notified());
             rung.as_mut().enable();
-            let until = match self.try_take(inner, pull).await? {
+            let until = match self.try_take(inner, pull, form).await? {
                 Tried::Taken(taken) => return Ok(Some(taken)),
                 Tried::Wait(until) => until,
                 Tried::Again => {
@@ -264,7 +280,7 @@ impl Subscription {
         }
     }
 
-    async fn try_take(&self, inner: &Inner, pull: Pull) -> Result<Tried, Error> {
+    async fn try_take(&self, inner: &Inner, pull: Pull, form: In) -> Result<Tried, Error> {
         let reader = &inner.reader();
         let mut body = self.body.lock().await;
         let body = &mut *body;
@@ -275,6 +291,11 @@ impl Subscription {
             return Ok(Tried::Wait(body.state.due()));
         }
         body.check_kept(body.state.done(), reader)?;
+        if form == In::Text
+            && let Some(run) = self.take_run(body, inner, pull, now).await?
+        {
+            return Ok(Tried::Taken(run));
+        }
         self.recall(body, reader, now).await?;
         self.read_snapshot(body, inner, now).await?;
         let looked = self.look(body, reader, pull.max, now).await?;
@@ -298,7 +319,7 @@ impl Subscription {
         }
         let attempts = given.iter().map(|given| body.state.attempts(given.item)).collect();
         body.gathering = (given.len() < pull.max).then(|| inner.next_moment(GATHER_EVERY));
-        Ok(Tried::Taken(Handed { lease, expires, given, attempts }))
+        Ok(Tried::Taken(Handed { lease, expires, given, attempts, list: Bytes::new() }))
     }
 
     /// Events that are damaged, or no longer what it asks for, are passed over; says whether there were any.

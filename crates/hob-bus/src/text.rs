@@ -21,6 +21,11 @@ pub struct Framing {
     pub after: &'static str,
 }
 
+impl Framing {
+    /// Stands around each event of a list, the last one too.
+    pub(crate) const LIST: Self = Self { sequence: None, before: "", after: "," };
+}
+
 /// Bytes that are set aside for one event.
 pub(crate) const EVENT_BYTES: usize = 640;
 

@@ -39,6 +39,7 @@ impl Watchdog {
             report(inner, &key, condition(&key, false, "it was deleted".to_owned())).await;
         }
         for subscription in all {
+            subscription.rest(now).await;
             if !self.seen.contains_key(&subscription.key) && !subscription.has_waiting(&inner.positions).await
             {
                 continue;

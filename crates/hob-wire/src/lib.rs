@@ -81,8 +81,8 @@ pub use routing::{
 pub use sample::{Datagram, Point, SampleBatch, Series};
 pub use subscription::{
     Ack, Batch, BreakerState, Collapse, CursorAt, DeadLetter, DeadLetterChoice, DeliveryError, DeliveryOrder,
-    DeliverySpec, FilterSpec, Nack, OnPoison, PushFormat, Seek, Stall, SubscriptionPatch, SubscriptionSpec,
-    SubscriptionState, Touched, WantedState,
+    DeliverySpec, FilterSpec, LeaseWish, Nack, OnPoison, PushFormat, Seek, Stall, SubscriptionPatch,
+    SubscriptionSpec, SubscriptionState, Touched, WantedState,
 };
 pub use summary::{ServiceState, ServiceSummary};
 pub use topic::{AckMode, Quota, Retention, Topic, TopicKind, TopicTerms};

@@ -393,6 +393,24 @@ pub struct Ack {
     pub extend_ms: Option<u64>,
 }
 
+/// Asks for a lease, and acknowledges earlier ones on the way: posted to `/v1/subscriptions/{name}/lease`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseWish {
+    /// Acknowledgements, taken one after the other before anything is leased; the first that is wrong ends the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<Ack>,
+    /// Events, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<usize>,
+    /// How long to wait for the first, in milliseconds; not at all when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// How long the events are the caller's, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
+}
+
 /// An event that its consumer could not handle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -122,25 +122,30 @@ impl Consume for Follower {
     }
 }
 
-/// Leases and acknowledges, in turns on one connection.
+/// Leases, and acknowledges with the next lease.
 pub struct Puller {
-    lease: Vec<u8>,
-    ack_head: Vec<u8>,
+    head: Vec<u8>,
 }
+
+/// What a puller asks for, beside its acknowledgements.
+const WISH: &str = "\"max\":1000,\"wait_ms\":10000";
 
 impl Puller {
     pub fn new(door: &Door, service: &str, name: &str) -> Self {
-        let path = format!("/v1/subscriptions/{name}/events?service={service}&max=1000&wait=10s");
-        let lease = door.head("GET", &path, "\r\n").into_bytes();
+        let path = format!("/v1/subscriptions/{name}/lease?service={service}");
         let more = "content-type: application/json\r\ncontent-length: ";
-        let ack_path = format!("/v1/subscriptions/{name}/acks?service={service}");
-        Self { lease, ack_head: door.head("POST", &ack_path, more).into_bytes() }
+        Self { head: door.head("POST", &path, more).into_bytes() }
+    }
+
+    fn ask(&self, wish: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(format!("{}\r\n\r\n{wish}", wish.len()).as_bytes());
     }
 }
 
 impl Consume for Puller {
     fn start(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.lease);
+        self.ask(&format!("{{{WISH}}}"), out);
     }
 
     fn read(&mut self, input: &[u8], out: &mut Vec<u8>, seen: &mut dyn FnMut(&[u8])) -> Result<usize> {
@@ -152,12 +157,11 @@ impl Consume for Puller {
                     seen(body);
                     let (lease, last) =
                         (first_text(body, b"\"lease\":\""), last_text(body, b"\"sequence\":\""));
-                    let ack = format!("{{\"lease\":\"{lease}\",\"upto\":\"{last}\"}}");
-                    out.extend_from_slice(&self.ack_head);
-                    out.extend_from_slice(format!("{}\r\n\r\n{ack}", ack.len()).as_bytes());
+                    let acks = format!("[{{\"lease\":\"{lease}\",\"upto\":\"{last}\"}}]");
+                    self.ask(&format!("{{{WISH},\"acks\":{acks}}}"), out);
                 }
-                // Nothing to lease, or the acknowledgement's answer.
-                204 => out.extend_from_slice(&self.lease),
+                // Nothing to lease.
+                204 => self.start(out),
                 _ => bail!("a puller was answered {status}: {}", String::from_utf8_lossy(body)),
             }
         }

@@ -8,8 +8,8 @@ use axum::routing::{delete, get, patch, post, put};
 use hob_bus::{Progress, Pull, SubscriptionKey};
 use hob_core::{TopicName, code, limits, parse_duration};
 use hob_wire::{
-    Ack, Batch, DeadLetter, DeadLetterChoice, Hal, Page, Seek, SubscriptionPatch, SubscriptionSpec,
-    SubscriptionState, Touched,
+    Ack, Batch, DeadLetter, DeadLetterChoice, Hal, LeaseWish, Page, Seek, SubscriptionPatch,
+    SubscriptionSpec, SubscriptionState, Touched,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -20,6 +20,7 @@ use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::extract::{Body, InScope, PageParams, Params, Path, json, page, page_of};
+use crate::pieces::Pieces;
 use crate::sse::{self, Form};
 use crate::state::Api;
 
@@ -59,6 +60,16 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             ("progress", "what moves a stream's cursor: sent (also without it) or acknowledged"),
         ])
         .answers_stream::<Batch>("application/json"),
+        Endpoint::post(
+            "/v1/subscriptions/{name}/lease",
+            Who::Service,
+            "Lease events, and acknowledge those of earlier leases in the same request",
+            post(lease),
+        )
+        .scoped()
+        .params(&service)
+        .takes::<LeaseWish>()
+        .answers::<Batch>(200),
         Endpoint::post("/v1/subscriptions/{name}/acks", Who::Service, "Acknowledge leased events", post(ack))
             .scoped()
             .params(&service)
@@ -221,8 +232,27 @@ async fn events(
         wait: duration(params.wait, Duration::ZERO)?,
         lease_for: duration(params.lease, hob_bus::limits::LEASE_DEFAULT)?,
     };
-    match api.bus.lease_text(&key, pull).await? {
-        Some(batch) => Ok(([(header::CONTENT_TYPE, Hal::<()>::MEDIA_TYPE)], batch).into_response()),
+    leased(&api, &key, Vec::new(), pull).await
+}
+
+async fn lease(
+    State(api): State<Api>,
+    Key(key): Key,
+    Body(wish): Body<LeaseWish>,
+) -> Result<Response, ApiError> {
+    let pull = Pull {
+        max: wish.max.unwrap_or(limits::PAGE_ITEMS_DEFAULT),
+        wait: Duration::from_millis(wish.wait_ms.unwrap_or(0)),
+        lease_for: wish.lease_ms.map_or(hob_bus::limits::LEASE_DEFAULT, Duration::from_millis),
+    };
+    leased(&api, &key, wish.acks, pull).await
+}
+
+async fn leased(api: &Api, key: &SubscriptionKey, acks: Vec<Ack>, pull: Pull) -> Result<Response, ApiError> {
+    match api.bus.lease_text(key, acks, pull).await? {
+        Some(batch) => {
+            Ok(([(header::CONTENT_TYPE, Hal::<()>::MEDIA_TYPE)], Pieces::of(batch)).into_response())
+        }
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use hob_core::Timestamp;
 use hob_wire::{DeliveryError, OnPoison};
 
-use super::{
-    AckInput, Action, ENDED_MAX, Failure, Item, Kind, Lease, Letter, Place, Refusal, State, Verdict,
-};
+use super::{AckInput, Action, Failure, Item, Kind, Lease, Letter, Place, Refusal, State, Verdict};
 use crate::model::limits::{LEASE_MAX, LETTERS_MAX};
 
 impl State {
@@ -40,6 +38,9 @@ impl State {
     }
 
     pub(super) fn ack(&mut self, ack: AckInput, now: Timestamp) -> Result<Vec<Action>, Refusal> {
+        if let Some(actions) = self.end_run(&ack) {
+            return Ok(actions);
+        }
         let Some(lease) = self.leases.get_mut(&ack.lease) else { return self.ended(&ack.lease) };
         let last = lease.given.iter().map(|(item, _)| item.sequence).max().unwrap_or(0);
         if let Some(upto) = ack.upto.filter(|upto| *upto > last) {
@@ -85,10 +86,7 @@ impl State {
         }
         if self.leases.get(id).is_some_and(|lease| lease.open.is_empty()) {
             self.leases.remove(id);
-            self.ended.push_back(id.to_owned());
-            if self.ended.len() > ENDED_MAX {
-                self.ended.pop_front();
-            }
+            self.end_lease(id.to_owned());
             actions = vec![Action::Save, Action::Freed];
         }
         Ok(actions)

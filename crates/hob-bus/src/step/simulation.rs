@@ -91,6 +91,40 @@ impl World {
         self.tell(Input::Looked { events, upto, lost: 0 });
     }
 
+    /// A puller who keeps up gets all that comes next.
+    fn run(&mut self) {
+        self.tell(Input::Tick);
+        let from = self.state.looked + 1;
+        let upto = (self.state.looked + 1 + self.chance.below(8)).min(self.log.len() as u64);
+        let all: Vec<Fresh> = (from..=upto)
+            .filter_map(|sequence| self.seen(sequence))
+            .map(|seen| Fresh { id: format!("e{}", seen.sequence), seen })
+            .collect();
+        if !self.state.may_run() || all.is_empty() {
+            return self.lease();
+        }
+        self.leases += 1;
+        let lease = format!("l{}", self.leases);
+        let given: Vec<u64> = all.iter().map(|fresh| fresh.seen.sequence).collect();
+        self.check_order(&given.iter().map(|sequence| Item::event(*sequence)).collect::<Vec<_>>());
+        let expires = Timestamp::from_micros((self.now + 30) * 1_000_000);
+        let own = 0..all.len();
+        let input = Input::Run { lease: lease.clone(), all: all.into(), own, upto, expires };
+        assert_eq!(self.tell(input), []);
+        assert_eq!((self.state.in_flight(), self.state.done()), (given.len(), given[0] - 1));
+        self.held.insert(lease, given.into_iter().collect());
+    }
+
+    /// Acknowledges all that is held under a lease.
+    fn ack_all(&mut self) {
+        let Some((lease, open)) = self.held.pop_first() else { return };
+        let ack = AckInput { lease, upto: open.last().copied(), ..AckInput::default() };
+        let actions = self.tell(Input::Ack(ack));
+        if !actions.iter().any(|action| matches!(action, Action::Refuse(_))) {
+            self.acked.extend(open);
+        }
+    }
+
     fn lease(&mut self) {
         self.look();
         self.tell(Input::Tick);
@@ -215,8 +249,10 @@ impl World {
                 let entity = self.chance.below(ENTITIES);
                 self.log.push(entity);
             }),
-            10..=19 => self.lease(),
-            20..=30 => self.settle(false),
+            10..=14 => self.lease(),
+            15..=19 => self.run(),
+            20..=25 => self.settle(false),
+            26..=30 => self.ack_all(),
             31..=33 => self.now += self.chance.below(20) as i64,
             34..=35 => self.save(),
             36 => self.crash(),

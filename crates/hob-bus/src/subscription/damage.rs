@@ -34,6 +34,11 @@ impl Damage {
         self.widen(sequence, sequence);
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_none(&self) -> bool {
+        self.events == 0
+    }
+
     /// Whether some of it is after a place of the log.
     pub(crate) fn is_after(&self, at: u64) -> bool {
         self.between.is_some_and(|(_, last)| last > at)

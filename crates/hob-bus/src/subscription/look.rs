@@ -137,7 +137,8 @@ pub(crate) fn seen_anyhow(stored: &Stored) -> Option<Seen> {
     Some(seen_of(stored, &decode(stored)?))
 }
 
-fn seen_of(stored: &Stored, row: &EventRow<'_>) -> Seen {
+/// The same, of a row that is decoded.
+pub(crate) fn seen_of(stored: &Stored, row: &EventRow<'_>) -> Seen {
     let change = row.subject.filter(|_| row.is_notice).and_then(|_| change(row.kind));
     let entity = EntityKey::new(&stored.tag, row.subject.unwrap_or_default()).number();
     Seen { sequence: stored.seq, entity, change }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use hob_core::Timestamp;
 use hob_wire::{Batch, DeliveryError};
 
-use super::Subscription;
 use super::acks::luck;
+use super::{In, Subscription};
 use crate::error::Error;
 use crate::handle::Inner;
 use crate::model::Pull;
@@ -46,7 +46,7 @@ pub(crate) enum Outcome {
 impl Subscription {
     /// Leases events to push; waits for the first as long as `pull` says. None when there was none.
     pub(crate) async fn take(&self, inner: &Inner, pull: Pull) -> Result<Option<Taken>, Error> {
-        Ok(self.wait_for(inner, pull).await?.map(|handed| handed.taken(&inner.reader())))
+        Ok(self.wait_for(inner, pull, In::Values).await?.map(|handed| handed.taken(&inner.reader())))
     }
 
     /// Tells how the pushes of a lease went. Events that are not named stay leased. Fails with

@@ -10,6 +10,7 @@ use hob_wire::{Ack, Batch, SubscriptionSpec, SubscriptionState};
 use crate::course::Ask;
 use crate::feed::Follow;
 use crate::lag::describe;
+use crate::model::limits::LEASES_MAX;
 use crate::subscription::{Progress, Streaming, Subscription};
 use crate::tail::Tail;
 use crate::text::Framing;
@@ -101,10 +102,24 @@ impl Bus {
         }
     }
 
-    /// The same as the JSON of a [`Batch`], written straight from the log's rows.
-    pub async fn lease_text(&self, key: &SubscriptionKey, pull: Pull) -> Result<Option<Bytes>, Error> {
+    /// The same as the JSON of a [`Batch`], in pieces, written straight from the log's rows. Acknowledgements of earlier
+    /// leases go before it, one after the other; the first that is refused ends the call.
+    pub async fn lease_text(
+        &self,
+        key: &SubscriptionKey,
+        acks: Vec<Ack>,
+        pull: Pull,
+    ) -> Result<Option<Vec<Bytes>>, Error> {
         self.inner.check_open()?;
         let subscription = self.inner.subscriptions.get(key)?;
+        if acks.len() > LEASES_MAX {
+            let problem =
+                format!("it acknowledges {} leases; there are never more than {LEASES_MAX}", acks.len());
+            return Err(Error::BadAck { name: key.name.clone(), problem });
+        }
+        for ack in acks {
+            subscription.ack(ack, self.inner.positions.head(), self.inner.clocks.wall.now()).await?;
+        }
         let mut closed = self.inner.closed.subscribe();
         tokio::select! {
             leased = subscription.lease_text(&self.inner, pull) => leased,

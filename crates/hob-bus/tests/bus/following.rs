@@ -173,15 +173,58 @@ async fn a_pull_as_text_says_the_same() {
         (subscribe(&world, "events", json!({})).await, subscribe(&world, "text", json!({})).await);
     world.publish((1..=9).map(|n| update(n % 4)).collect()).await;
     let given = world.bus.lease(&events, pull(7)).await.unwrap().unwrap();
-    let told = world.bus.lease_text(&text, pull(7)).await.unwrap().unwrap();
+    let told = world.bus.lease_text(&text, vec![], pull(7)).await.unwrap().unwrap().concat();
     let told: hob_wire::Batch = serde_json::from_slice(&told).unwrap();
     assert_eq!((told.events, told.expires), (given.events, given.expires));
     let ack = Ack { lease: told.lease, upto: Some(sequence_text(7)), ..Ack::default() };
     world.bus.ack(&text, ack).await.unwrap();
     world.bus.snapshot(&text).await.unwrap();
-    let told = world.bus.lease_text(&text, pull(100)).await.unwrap().unwrap();
+    let told = world.bus.lease_text(&text, vec![], pull(100)).await.unwrap().unwrap().concat();
     let told: hob_wire::Batch = serde_json::from_slice(&told).unwrap();
     let noops = told.events.iter().filter(|event| event.change() == Some(hob_wire::EventChange::Noop));
     assert_eq!((told.events.len(), noops.count()), (6, 4));
-    assert!(world.bus.lease_text(&text, pull(100)).await.unwrap().is_none());
+    assert!(world.bus.lease_text(&text, vec![], pull(100)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_came_as_one_may_end_event_by_event() {
+    let world = World::new().await;
+    let text = subscribe(&world, "text", json!({})).await;
+    world.publish((1..=6).map(update).collect()).await;
+    let wanted = async |acks: Vec<Ack>, max| {
+        let told = world.bus.lease_text(&text, acks, pull(max)).await.unwrap().map(|pieces| pieces.concat());
+        told.map(|told| serde_json::from_slice::<hob_wire::Batch>(&told).unwrap())
+    };
+    let sequences = |batch: &hob_wire::Batch| -> Vec<u64> {
+        batch.events.iter().map(|event| event.sequence.parse().unwrap()).collect()
+    };
+    let state = async || world.bus.subscription(&text).await.unwrap();
+    let first = wanted(vec![], 3).await.unwrap();
+    let waiting = state().await;
+    assert_eq!((waiting.in_flight, waiting.lag_events, waiting.cursor), (3, 6, sequence_text(0)));
+    // Another puller gets the rest, and the first one part of its own again.
+    let second = wanted(vec![], 9).await.unwrap();
+    assert_eq!((sequences(&first), sequences(&second)), (vec![1, 2, 3], vec![4, 5, 6]));
+    let nack = hob_wire::Nack { id: first.events[1].id.clone(), delay_ms: Some(0), reason: None };
+    let upto = |batch: &hob_wire::Batch, upto| Ack {
+        lease: batch.lease.clone(),
+        upto: Some(sequence_text(upto)),
+        ..Ack::default()
+    };
+    let again = wanted(vec![Ack { nack: vec![nack], ..upto(&first, 3) }, upto(&second, 6)], 9).await.unwrap();
+    assert_eq!((sequences(&again), state().await.cursor), (vec![2], sequence_text(1)));
+    assert!(wanted(vec![upto(&again, 2)], 9).await.is_none());
+    // What is acknowledged as a whole is done as a whole; the same again is fine, and more than was given is refused.
+    world.publish((1..=4).map(update).collect()).await;
+    let run = wanted(vec![], 9).await.unwrap();
+    let refused = world.bus.lease_text(&text, vec![upto(&run, 99)], pull(1)).await;
+    assert!(matches!(refused, Err(hob_bus::Error::BadAck { .. })));
+    assert!(wanted(vec![upto(&run, 10), upto(&run, 10)], 9).await.is_none());
+    assert_eq!((state().await.delivered, state().await.lag_events), (10, 0));
+    // A lease that runs out hands all of it out again, attempts counted.
+    world.publish((1..=2).map(update).collect()).await;
+    assert_eq!(sequences(&wanted(vec![], 9).await.unwrap()), [11, 12]);
+    world.clock.advance(Duration::from_secs(31));
+    assert_eq!(sequences(&wanted(vec![], 9).await.unwrap()), [11, 12]);
+    assert_eq!(state().await.failed, 3);
 }
