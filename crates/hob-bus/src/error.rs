@@ -223,6 +223,12 @@ pub enum Error {
     /// As many idempotency keys as are kept have been used within their window.
     #[error("keep another idempotency key: {} were used within a day", crate::limits::IDEMPOTENCY_KEYS_MAX)]
     TooManyIdempotencyKeys,
+    /// There is no endpoint to sign for.
+    #[error("make a secret for subscription {name}: it has no sink, so nothing is signed")]
+    NoSink {
+        /// The subscription.
+        name: TopicName,
+    },
     /// The bus is closed.
     #[error("use the bus: it is closed")]
     Closed,
@@ -254,6 +260,7 @@ impl Error {
             | Self::BadAck { .. } => code::INVALID,
             Self::BadFilter { .. } => code::FILTER,
             Self::BadSink { .. } => code::SINK,
+            Self::NoSink { .. } => code::NO_SINK,
             Self::SubscriptionUnknown { .. } | Self::EventUnknown { .. } => code::NOT_FOUND,
             Self::SeekAhead { .. } => code::SEEK_AHEAD,
             Self::BadSeek { .. } => code::SEEK,
@@ -298,6 +305,7 @@ impl Error {
                 Some(nearest) => format!("did you mean {nearest}?"),
                 None => format!("make it: PUT /v1/subscriptions/{} {{\"topics\": [...]}}", key.name),
             }),
+            Self::NoSink { .. } => Some("name a sink first: PUT the subscription with one".to_owned()),
             Self::BadBatch { events, .. } if *events > 0 => Some("split the batch".to_owned()),
             Self::SeekAhead { .. } => Some("seek to end to go on with what is new".to_owned()),
             Self::LeaseNotHeld { .. } => Some(

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use hob_core::Timestamp;
+use hob_core::{Timestamp, format_duration};
 use hob_wire::{Stall, SubscriptionState, sequence_text};
 
 use crate::model::limits::{LETTERS_MAX, PARKED_MAX, PENDING_MAX};
@@ -144,12 +144,12 @@ pub(crate) fn standstill(
 ) -> Option<Standstill> {
     let state = &body.state;
     if let Some(halt) = &state.halt {
-        let until = halt.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        let left = halt.until.map(|until| format!(" for another {}", span(now, until))).unwrap_or_default();
         return Some(match &halt.gone {
             Some(said) => {
-                Standstill::new(Stall::EndpointGone, format!("{said}{until}; resume it to try again"))
+                Standstill::new(Stall::EndpointGone, format!("{said}{left}; resume it to try again"))
             }
-            None => Standstill::new(Stall::Paused, format!("it is paused{until}")),
+            None => Standstill::new(Stall::Paused, format!("it is paused{left}")),
         });
     }
     if let Err(error) = body.check_kept(state.done(), reader) {
@@ -158,12 +158,13 @@ pub(crate) fn standstill(
     }
     let is_leased = state.in_flight() > 0;
     if !is_leased && state.parked() > 0 && state.choose(1, now).is_empty() {
-        return Some(parked(body, reader));
+        return Some(parked(body, reader, now));
     }
     let is_abandoned = body.pulled.is_none_or(|pulled| now.since(pulled) > PULL_EXPECTED);
     let is_old = lag.oldest.is_some_and(|oldest| now.since(oldest) > PULL_EXPECTED);
     if lag.events > 0 && is_old && is_abandoned && streams == 0 && !is_leased {
-        let since = body.pulled.map_or("since Hob started".to_owned(), |pulled| format!("since {pulled}"));
+        let since =
+            body.pulled.map_or("since Hob started".to_owned(), |pulled| format!("for {}", span(pulled, now)));
         return Some(Standstill::new(Stall::NoConsumer, format!("{} has not pulled {since}", key.service)));
     }
     let undeclared = body.row.topics.iter().find(|topic| !topics.is_declared(&key.scope, topic))?;
@@ -177,11 +178,12 @@ pub(crate) fn standstill(
 }
 
 /// Everything that it has looked at waits after a failure; more may be there to look at.
-fn parked(body: &Body, reader: &Reader<'_>) -> Standstill {
+fn parked(body: &Body, reader: &Reader<'_>, now: Timestamp) -> Standstill {
     let state = &body.state;
     let (parked, poisoned) = (state.parked(), state.poisoned());
     let entities = if parked == 1 { "1 entity waits".to_owned() } else { format!("{parked} entities wait") };
-    let due = state.next_attempt().map(|due| format!(", the first until {due}")).unwrap_or_default();
+    let due = state.next_attempt().map(|due| format!(", the first for another {}", span(now, due)));
+    let due = due.unwrap_or_default();
     let error = body.last_error.as_ref().map(|error| format!("; last: {}", error.detail)).unwrap_or_default();
     let is_more = reader.positions.newest(&body.tags) > state.looked;
     if is_more && state.room() == 0 {
@@ -197,6 +199,11 @@ fn parked(body: &Body, reader: &Reader<'_>) -> Standstill {
         return Standstill::new(Stall::Poisoned, reason);
     }
     Standstill::new(Stall::Retrying, format!("{entities} after a failure{due}{error}"))
+}
+
+/// How long it is from one time to another, as people say it. The times themselves are in fields for programs.
+pub(crate) fn span(from: Timestamp, to: Timestamp) -> String {
+    format_duration(Duration::from_secs(to.since(from).as_secs().max(1)))
 }
 
 impl Standstill {

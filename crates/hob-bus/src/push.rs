@@ -20,11 +20,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hob_core::Timestamp;
 use hob_wire::{BreakerState, DeliveryError, Stall, SubscriptionState};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::handle::Inner;
+use crate::lag::span;
 use crate::signature::Secrets;
 use crate::subscription::Subscription;
 use crate::{Bus, SubscriptionKey};
@@ -53,7 +55,7 @@ impl Pushes {
     }
 
     /// Adds to a subscription's state how its endpoint is doing, while it is pushed to.
-    pub(crate) fn show(&self, key: &SubscriptionKey, state: &mut SubscriptionState) {
+    pub(crate) fn show(&self, key: &SubscriptionKey, state: &mut SubscriptionState, now: Timestamp) {
         let Some(shown) = self.healths().get(key).map(|health| health.shown()) else { return };
         state.breaker = Some(shown.breaker);
         state.next_attempt = shown.next_probe.or(state.next_attempt);
@@ -65,8 +67,9 @@ impl Pushes {
         let is_plain = matches!(state.stall, None | Some(Stall::NoConsumer | Stall::Retrying));
         if shown.breaker != BreakerState::Closed && state.lag_events > 0 && is_plain {
             state.stall = Some(Stall::BreakerOpen);
-            let next =
-                shown.next_probe.map_or("is on its way".to_owned(), |next| format!("is sent at {next}"));
+            let next = shown
+                .next_probe
+                .map_or("is on its way".to_owned(), |next| format!("is sent in {}", span(now, next)));
             state.stall_reason =
                 Some(format!("its endpoint failed several times in a row; one probe {next}"));
             "stalled".clone_into(&mut state.state);

@@ -196,6 +196,9 @@ impl Subscriptions {
         let _changing = self.changing.lock().await;
         let subscription = self.get(key)?;
         let mut body = subscription.body.lock().await;
+        if body.row.sink.is_none() {
+            return Err(Error::NoSink { name: key.name.clone() });
+        }
         let secrets = body.row.secrets.as_ref().and_then(Secrets::from_row);
         let secrets = secrets.map_or_else(Secrets::generate, |secrets| secrets.rotate(now));
         let row = SubscriptionRow { secrets: Some(secrets.to_row()), ..body.row.clone() };

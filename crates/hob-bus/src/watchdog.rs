@@ -7,7 +7,7 @@ use hob_core::Timestamp;
 use hob_wire::{Condition, SubscriptionState};
 
 use crate::handle::Inner;
-use crate::lag::describe;
+use crate::lag::{describe, span};
 use crate::{Bus, SubscriptionKey};
 
 /// How often subscriptions are looked at.
@@ -80,7 +80,11 @@ impl Watchdog {
         };
         let is_late = now.since(before.since) >= STANDS_STILL_AFTER;
         let reason = state.stall_reason.clone().unwrap_or_else(|| {
-            format!("{} events wait, and none was acknowledged since {}", state.lag_events, before.since)
+            format!(
+                "{} events wait, and none was acknowledged for {}",
+                state.lag_events,
+                span(before.since, now)
+            )
         });
         self.remember(key, state, before.since, before.is_told || is_late);
         (is_late && !before.is_told).then(|| condition(key, true, reason))

@@ -146,6 +146,8 @@ codes! {
     ROUTER_UPGRADE = 117, 503, "The router was not upgraded";
     /// A certificate cannot be used.
     CERTIFICATE = 118, 503, "A certificate cannot be used";
+    /// The subscription names no endpoint, so that there is nothing to sign.
+    NO_SINK = 120, 409, "The subscription has no endpoint";
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Bus {
     ) -> Result<SubscriptionState, Error> {
         let inner = &self.inner;
         let mut state = describe(subscription, &inner.reader(), &inner.topics, now).await?;
-        inner.pushes.show(&subscription.key, &mut state);
+        inner.pushes.show(&subscription.key, &mut state, now);
         Ok(state)
     }
 

@@ -102,7 +102,7 @@ async fn a_pause_holds_until_it_is_resumed_and_survives_a_restart() {
     assert_eq!(positions(batch), [1]);
     let time: Timestamp = "2026-01-05T12:10:00Z".parse().unwrap();
     let paused = world.bus.patch_subscription(&mailer, patch(WantedState::Paused, Some(time))).await.unwrap();
-    assert_eq!(paused.stall_reason.unwrap(), "it is paused until 2026-01-05T12:10:00Z");
+    assert_eq!(paused.stall_reason.unwrap(), "it is paused for another 10m");
     world.clock.advance(Duration::from_secs(600));
     assert_eq!(positions(lease(&world).await), [1]);
     let late = world.bus.patch_subscription(&mailer, patch(WantedState::Paused, Some(time))).await;
@@ -265,6 +265,8 @@ async fn filters_and_delivery_are_checked_and_kept() {
     let sink = Some("ftp://mailer".to_owned());
     let error = world.bus.put_subscription(&mailer, SubscriptionSpec { sink, ..spec() }).await.unwrap_err();
     assert_eq!(error.code(), code::SINK);
+    let error = world.bus.rotate_secret(&mailer).await.unwrap_err();
+    assert_eq!(error.code(), code::NO_SINK, "nothing is signed");
     let sink = Some("http://127.0.0.1:9/in".to_owned());
     let put = world.bus.put_subscription(&mailer, SubscriptionSpec { sink, ..spec() }).await.unwrap();
     let secret = put.value.secret.unwrap();

@@ -57,7 +57,7 @@ async fn one_that_nobody_pulls_says_so() {
     world.clock.advance(Duration::from_secs(601));
     let told = state(&world).await;
     assert_eq!(told.stall, Some(Stall::NoConsumer));
-    assert_eq!(told.stall_reason.unwrap(), "mailer has not pulled since 2026-01-05T12:01:01Z");
+    assert_eq!(told.stall_reason.unwrap(), "mailer has not pulled for 10m1s");
 }
 
 #[tokio::test]
@@ -70,12 +70,9 @@ async fn one_of_which_everything_has_failed_says_when_it_is_tried_again() {
     let told = state(&world).await;
     assert_eq!((told.state.as_str(), told.stall), ("stalled", Some(Stall::Retrying)));
     let reason = told.stall_reason.unwrap();
-    let next = told.next_attempt.unwrap().to_string();
-    assert!(
-        reason.starts_with("2 entities wait after a failure, the first until 2026-01-05T12:"),
-        "{reason}"
-    );
-    assert!(reason.contains(&next) && reason.ends_with("last: the mail server is away"), "{reason}");
+    assert!(told.next_attempt.is_some());
+    assert!(reason.starts_with("2 entities wait after a failure, the first for another "), "{reason}");
+    assert!(reason.ends_with("s; last: the mail server is away"), "{reason}");
     // Another entity flows, and then all waits again.
     world.publish(vec![update(3)]).await;
     assert_eq!(lease(&world).await.unwrap().events.len(), 1);

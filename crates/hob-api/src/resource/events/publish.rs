@@ -61,11 +61,17 @@ pub(crate) async fn publish_on(
     let format = format(headers, Format::Notices, Format::NoticeLines)?;
     let mut events = read(format, headers, &bytes)?;
     check_topics(&events, topic)?;
-    let ticket = match once::turn(api, (&scope, &service, topic), headers, &bytes).await? {
-        Turn::Go(ticket) => ticket,
-        Turn::Again(answer) => {
+    let turn = once::turn(api, (&scope, &service, topic), headers, &bytes).await;
+    let ticket = match turn {
+        Ok(Turn::Go(ticket)) => ticket,
+        // Whoever only asks again uses up nothing, whatever the answer.
+        Ok(Turn::Again(answer)) => {
             admission.give_back();
             return Ok(answer);
+        }
+        Err(error) => {
+            admission.give_back();
+            return Err(error);
         }
     };
     once::name(&mut events, ticket.as_ref());
