@@ -4,30 +4,39 @@
 //! gives the same outputs for the same inputs whoever drives it: the service over the event log, a replay, or a
 //! simulator. Time is the scope's clock, which only inputs move.
 
+mod bind;
 mod cell;
+mod counts;
 mod entity;
 mod evidence;
 mod figures;
 mod issue;
 mod judge;
+mod links;
+mod positions;
 mod step;
+mod sums;
 mod timers;
-mod track;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hob_core::{Digest, Scope, Timestamp};
 use hob_wire::{Event, Issue, IssueState, Observation, Transition};
 
 use crate::expression::Evaluator;
+use crate::fields::Shapes;
 use crate::model::Rules;
-use crate::rows::{FORM, StateRow};
+use crate::rows::{CellRow, FORM, StateRow};
+use counts::Tally;
 pub use figures::Count;
 use timers::{Timer, Timers};
 
 /// Entities that one engine keeps; more are refused and counted.
 pub const ENTITIES_MAX: usize = 1_000_000;
+/// Types of events that entities share; further ones are kept by each.
+const WORDS_MAX: usize = 10_000;
 /// Resolved issues that one engine keeps, the newest.
 pub const RESOLVED_ISSUES_MAX: usize = 2_000;
 
@@ -62,6 +71,13 @@ pub enum What {
         rules: Arc<Rules>,
         /// Whether another clock counts from here on: what was waited for on the one before starts over.
         is_other_clock: bool,
+    },
+    /// A rule costs too much, as somebody measured: it is off until it is changed.
+    Overrun {
+        /// Its name.
+        rule: String,
+        /// What it cost.
+        reason: String,
     },
 }
 
@@ -136,18 +152,26 @@ pub struct Engine {
     scope: Scope,
     rules: Arc<Rules>,
     state: StateRow,
-    evaluator: Evaluator,
+    evaluator: RefCell<Evaluator>,
     timers: Timers,
     /// Who links to an entity: target → referrers.
-    referrers: BTreeMap<String, BTreeSet<String>>,
-    /// Entities by kind and `id` field, for streams that name no href.
-    ids: BTreeMap<(String, String), String>,
+    referrers: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Entities by kind and `id` field, for whoever names no href.
+    ids: HashMap<Arc<str>, HashMap<Box<str>, Arc<str>>>,
+    /// What rules count for an entity, by the rule's number.
+    tallies: HashMap<Arc<str>, BTreeMap<u16, Tally>>,
+    /// Names of fields that entities share.
+    shapes: Shapes,
+    /// Types of events that entities share.
+    words: BTreeSet<Arc<str>>,
+    /// Where changes to the cell of what is gone go.
+    nowhere: CellRow,
     /// The newest issue of each rule and key.
     newest: BTreeMap<(String, String), String>,
     /// Resolved issues by when they ended.
     resolved: BTreeSet<(Timestamp, String)>,
-    /// Entities that count now, by `entity.figure`.
-    counting: BTreeMap<String, u64>,
+    /// Entities that count now, by kind, in the order of its figures.
+    counting: BTreeMap<String, Vec<u64>>,
     /// [`StateRow::forgotten`] for looking up.
     forgotten: BTreeSet<String>,
     /// The input that is being taken.
@@ -168,10 +192,14 @@ impl Engine {
             scope,
             rules: Arc::new(Rules::default()),
             state: StateRow { form: FORM, ..StateRow::default() },
-            evaluator: Evaluator::new(),
+            evaluator: RefCell::new(Evaluator::new()),
             timers: Timers::default(),
-            referrers: BTreeMap::new(),
-            ids: BTreeMap::new(),
+            referrers: HashMap::new(),
+            ids: HashMap::new(),
+            tallies: HashMap::new(),
+            shapes: Shapes::default(),
+            words: BTreeSet::new(),
+            nowhere: CellRow::default(),
             newest: BTreeMap::new(),
             resolved: BTreeSet::new(),
             counting: BTreeMap::new(),
@@ -183,7 +211,7 @@ impl Engine {
     /// The engine as it was when [`Engine::state`] was written; `rules` are those that the state names.
     pub(crate) fn restored(scope: Scope, state: StateRow, rules: Arc<Rules>) -> Self {
         let mut engine = Self { rules, state, ..Self::new(scope) };
-        engine.evaluator.set_now(engine.state.clock);
+        engine.evaluator.borrow_mut().set_now(engine.state.clock);
         engine.forgotten = engine.state.forgotten.iter().cloned().collect();
         engine.derive();
         engine
@@ -224,26 +252,35 @@ impl Engine {
         self.state.issues.values().map(|row| &row.issue)
     }
 
+    /// Why a rule cannot tell what it says, of one entity of those of which it cannot.
+    pub(crate) fn trouble(&self, rule: &str) -> Option<String> {
+        if let Some(reason) = self.state.stopped.get(rule) {
+            return Some(reason.clone());
+        }
+        let number = self.rules.number(rule)?;
+        self.state.entities.reason(number)
+    }
+
+    /// What a rule counts for an entity: the hrefs of those that count now.
+    pub fn members(&self, rule: &str, href: &str) -> Vec<String> {
+        self.counted(rule, href)
+    }
+
     /// Makes everything anew that is derived from the state and the rules.
     fn derive(&mut self) {
         self.referrers.clear();
         self.ids.clear();
         self.counting.clear();
+        self.tallies.clear();
         self.timers = Timers::default();
-        let hrefs: Vec<String> = self.state.entities.keys().cloned().collect();
-        for href in &hrefs {
-            self.derive_entity(href);
-        }
-        for (rule, cells) in &self.state.cells {
-            for (href, cell) in cells {
-                if let Some(due) = cell.due {
-                    self.timers.arm(due, Timer::Cell { rule: rule.clone(), href: href.clone() });
-                }
+        self.derive_all();
+        for (href, row) in self.state.entities.iter_mut() {
+            for (rule, role, wake, due) in row.cells.wakes() {
+                wake.0 = Some(due);
+                self.timers.arm(due, Timer::Cell { rule, role, href: Arc::clone(href) });
             }
-        }
-        for (href, entity) in &self.state.entities {
-            if let Some(at) = entity.forget_at {
-                self.timers.arm(at, Timer::Forget { href: href.clone() });
+            if let Some(at) = row.forget_at {
+                self.timers.arm(at, Timer::Forget { href: Arc::clone(href) });
             }
         }
         self.derive_issues();

@@ -304,6 +304,11 @@ impl Evaluator {
         self.bind(NOW, value::Value::time(now).as_ref());
     }
 
+    /// What the expression gives with the variables as they are bound; nothing when it cannot be worked out.
+    pub(crate) fn value(&self, expression: &Expression) -> Option<value::Value> {
+        expression.program.execute(&self.context).ok().map(value::Value)
+    }
+
     /// What the expression says with the variables as they are bound.
     pub(crate) fn answer(&self, expression: &Expression) -> Answer {
         match expression.program.execute(&self.context) {
@@ -338,7 +343,11 @@ mod tests {
         let mut evaluator = Evaluator::new();
         let order = json!({"state": "placed", "late": null, "n": 3, "at": "2026-01-05T12:00:00Z"});
         let types = [("at".to_owned(), value::FieldType::Time)].into();
-        evaluator.bind("order", Some(&value::Value::entity(order.as_object().unwrap(), &types)));
+        let fields = crate::fields::Fields::new(
+            order.as_object().unwrap().clone(),
+            &mut crate::fields::Shapes::default(),
+        );
+        evaluator.bind("order", Some(&value::Value::map(&fields, &types, None).done()));
         evaluator.set_now("2026-01-05T12:10:00Z".parse().unwrap());
         evaluator.answer(&Expression::compile(text).unwrap())
     }

@@ -5,6 +5,7 @@
 //! gives the same issues. Only this crate opens issues. Start at [`Watch`], or at [`Engine`] to drive the rules
 //! without a log.
 
+mod cases;
 mod checkpoint;
 mod engine;
 mod error;
@@ -12,10 +13,13 @@ mod expression;
 mod fetch;
 mod fetch_queue;
 mod fetcher;
+mod fields;
 mod handle;
 mod inputs;
 #[allow(dead_code, reason = "all of the grammar is read before all of it is executed")]
 mod model;
+mod plan;
+mod reducers;
 mod rows;
 mod rules;
 mod service;
@@ -23,6 +27,7 @@ mod template;
 mod value;
 mod view;
 
+pub use cases::{CaseOutcome, run_cases};
 pub use engine::{
     Command, Count, ENTITIES_MAX, Engine, Input, Output, RESOLVED_ISSUES_MAX, Refusal, Verb, What,
 };

@@ -5,6 +5,7 @@ mod case;
 mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_core::{Digest, Timestamp, TopicName};
@@ -14,6 +15,7 @@ pub(crate) use case::{Case, Given, Happening, Step};
 pub(crate) use trigger::{Around, By, Count, Crossing, Direction, Limit, Moved, Source, Trigger};
 
 use crate::expression::Expression;
+use crate::plan::Plan;
 use crate::template::Template;
 use crate::value::FieldType;
 
@@ -21,19 +23,15 @@ use crate::value::FieldType;
 #[derive(Debug, Default)]
 pub struct Rules {
     pub(crate) digest: Option<Digest>,
-    pub(crate) entities: BTreeMap<String, EntityKind>,
-    pub(crate) rules: BTreeMap<String, Rule>,
+    pub(crate) entities: BTreeMap<String, Arc<EntityKind>>,
+    pub(crate) rules: BTreeMap<String, Arc<Rule>>,
     pub(crate) by_topic: BTreeMap<TopicName, String>,
     /// Kinds whose entities a topic's records are, or whose positions they tell.
     pub(crate) by_stream: BTreeMap<TopicName, Vec<String>>,
-    /// The rules about an entity kind.
-    pub(crate) about: BTreeMap<String, Vec<String>>,
-    /// The rules that count entities of a kind.
-    pub(crate) counting: BTreeMap<String, Vec<String>>,
     /// The rules that count or miss events of a topic.
     pub(crate) counting_events: BTreeMap<TopicName, Vec<String>>,
-    /// Kinds whose entities are the values of fields of a kind.
-    pub(crate) from_fields: BTreeMap<String, Vec<String>>,
+    /// What the engine looks up.
+    pub(crate) plan: Plan,
 }
 
 impl Rules {
@@ -55,25 +53,22 @@ impl Rules {
 
     /// What entities say of how things ended, for back-tests: entity, outcome, expression.
     pub fn outcomes(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.entities.values().flat_map(|kind: &EntityKind| {
-            let EntityKind { name, outcome, .. } = kind;
+        self.entities.values().flat_map(|kind| {
+            let EntityKind { name, outcome, .. } = &**kind;
             outcome.iter().map(move |(key, expression)| (name.as_str(), key.as_str(), expression.text()))
         })
     }
 
-    /// The rules that an entity kind may make true, as names.
-    pub(crate) fn about(&self, kind: &str) -> &[String] {
-        self.about.get(kind).map_or(&[], Vec::as_slice)
-    }
-
-    /// Links of a kind, by relation.
-    pub(crate) fn links(&self, kind: &str) -> Option<&BTreeMap<String, Link>> {
-        self.entities.get(kind).map(|kind| &kind.links)
+    /// The number of a rule.
+    pub(crate) fn number(&self, rule: &str) -> Option<u16> {
+        let plans = &self.plan.rules;
+        let index = plans.binary_search_by(|plan| plan.rule.name.as_str().cmp(rule)).ok()?;
+        u16::try_from(index).ok()
     }
 }
 
 /// A kind of entity: where it comes from and what rules may say of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct EntityKind {
     pub(crate) name: String,
     /// What expressions and templates call one of them: its name, or `event` where a rule is about a topic.
@@ -198,25 +193,6 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Whether it reads any of the changed fields of a variable.
-    pub(crate) fn reads_any(&self, variable: &str, changed: &Changed) -> bool {
-        let Some(fields) = self.reads.get(variable) else { return false };
-        match changed {
-            Changed::All => true,
-            Changed::Fields(changed) => {
-                fields.contains(&None) || changed.iter().any(|field| fields.contains(&Some(field.clone())))
-            }
-        }
-    }
-
-    /// How far something may be from where it was and still stands, when the rule asks for that.
-    pub(crate) fn metres(&self) -> Option<u32> {
-        match self.trigger {
-            Trigger::Stopped { metres, .. } => Some(metres),
-            _ => None,
-        }
-    }
-
     /// How long the condition must have been true before an issue opens.
     pub(crate) fn held_for(&self) -> Duration {
         match self.trigger {
@@ -238,7 +214,17 @@ impl Rule {
 #[derive(Debug)]
 pub(crate) enum Changed {
     All,
-    Fields(BTreeSet<String>),
+    Fields(Vec<String>),
+}
+
+impl Changed {
+    /// Whether it is a field of this name.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Fields(fields) => fields.iter().any(|name| name == field),
+        }
+    }
 }
 
 /// A field of a variable.

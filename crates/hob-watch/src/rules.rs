@@ -11,13 +11,15 @@ mod rule;
 mod trigger;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hob_core::Digest;
 use hob_wire::yaml::{self, Flaws, Node, Value};
 use hob_wire::{FileText, Flaw};
 
 use crate::expression::on_a_large_stack;
-use crate::model::{Count, EntityKind, Rule, Rules, Trigger};
+use crate::model::{By, Count, EntityKind, Link, Rule, Rules, Trigger};
+use crate::plan::Plan;
 
 /// Rules and entities that one platform may have.
 pub(crate) const DOCUMENTS_MAX: usize = 1000;
@@ -53,7 +55,8 @@ fn compile_here(files: &[FileText]) -> Result<Rules, Vec<Flaw>> {
         return Err(found);
     }
     let mut entities = read_entities(&documents, &mut found);
-    let rules = read_rules(&documents, &mut entities, &mut found);
+    let mut rules = read_rules(&documents, &mut entities, &mut found);
+    link_counted(&mut rules, &mut entities);
     if found.is_empty() { Ok(assemble(digest(files), entities, rules)) } else { Err(found) }
 }
 
@@ -163,6 +166,23 @@ fn read_rules(
     rules
 }
 
+/// Makes a relation of every field by which entities are counted.
+fn link_counted(rules: &mut BTreeMap<String, Rule>, entities: &mut BTreeMap<String, EntityKind>) {
+    for rule in rules.values_mut() {
+        let about = rule.about.clone();
+        let Trigger::Count { count: Count::Entities { kind, by, .. }, .. } = &mut rule.trigger else {
+            continue;
+        };
+        let (By::Field(field), Some(counted)) = (&*by, entities.get_mut(kind)) else { continue };
+        let known =
+            counted.links.iter().find(|(_, link)| link.field.as_ref() == Some(field) && link.kind == about);
+        let relation = known.map_or_else(|| format!("{about} by {field}"), |(relation, _)| relation.clone());
+        let link = Link { kind: about, is_many: false, field: Some(field.clone()) };
+        counted.links.entry(relation.clone()).or_insert(link);
+        *by = By::Relation(relation);
+    }
+}
+
 fn assemble(digest: Digest, entities: BTreeMap<String, EntityKind>, rules: BTreeMap<String, Rule>) -> Rules {
     let mut compiled = Rules { digest: Some(digest), ..Rules::default() };
     for (name, kind) in &entities {
@@ -170,21 +190,15 @@ fn assemble(digest: Digest, entities: BTreeMap<String, EntityKind>, rules: BTree
         if let Some(topic) = &kind.stream {
             compiled.by_stream.entry(topic.clone()).or_default().push(name.clone());
         }
-        for path in &kind.from_fields {
-            compiled.from_fields.entry(path.variable.clone()).or_default().push(name.clone());
-        }
     }
     for (name, rule) in &rules {
-        compiled.about.entry(rule.about.clone()).or_default().push(name.clone());
-        if let Trigger::Count { count: Count::Entities { kind, .. }, .. } = &rule.trigger {
-            compiled.counting.entry(kind.clone()).or_default().push(name.clone());
-        }
         if let Some(source) = rule.trigger.source() {
             compiled.counting_events.entry(source.topic.clone()).or_default().push(name.clone());
         }
     }
-    compiled.entities = entities;
-    compiled.rules = rules;
+    compiled.entities = entities.into_iter().map(|(name, kind)| (name, Arc::new(kind))).collect();
+    compiled.rules = rules.into_iter().map(|(name, rule)| (name, Arc::new(rule))).collect();
+    compiled.plan = Plan::of(&compiled);
     compiled
 }
 

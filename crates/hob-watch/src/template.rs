@@ -13,6 +13,9 @@ pub(crate) const HELD: &str = "held";
 /// How long it is until the rule's deadline.
 pub(crate) const LEFT: &str = "left";
 
+/// How many the rule counts.
+pub(crate) const COUNT: &str = "count";
+
 /// A text with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -24,6 +27,7 @@ enum Part {
     Text(String),
     Held,
     Left,
+    Count,
     Field { variable: String, path: Vec<String> },
 }
 
@@ -37,9 +41,10 @@ pub(crate) struct BadTemplate {
 /// What fills the holes.
 #[derive(Debug, Default)]
 pub(crate) struct Filling<'a> {
-    pub(crate) variables: BTreeMap<&'a str, &'a Map<String, Value>>,
+    pub(crate) variables: BTreeMap<&'a str, Map<String, Value>>,
     pub(crate) held: Duration,
     pub(crate) left: Duration,
+    pub(crate) count: Option<u64>,
 }
 
 impl Template {
@@ -80,6 +85,10 @@ impl Template {
                 Part::Text(plain) => text.push_str(plain),
                 Part::Held => text.push_str(&rough(filling.held)),
                 Part::Left => text.push_str(&rough(filling.left)),
+                Part::Count => match filling.count {
+                    Some(count) => text.push_str(&count.to_string()),
+                    None => text.push('?'),
+                },
                 Part::Field { variable, path } => {
                     let fields = filling.variables.get(variable.as_str());
                     text.push_str(
@@ -99,6 +108,7 @@ fn hole(text: &str) -> Result<Part, String> {
     match text {
         HELD => return Ok(Part::Held),
         LEFT => return Ok(Part::Left),
+        COUNT => return Ok(Part::Count),
         _ => {}
     }
     let mut words = text.split('.').map(str::to_owned);
@@ -150,15 +160,17 @@ mod tests {
         let fields =
             json!({"id": "o7", "n": 3, "at": "2026-01-05T12:05:00Z", "none": null, "in": {"b": true}});
         let filling = Filling {
-            variables: [("order", fields.as_object().unwrap())].into(),
+            variables: [("order", fields.as_object().unwrap().clone())].into(),
             held: Duration::from_secs(512),
             left: Duration::from_secs(30),
+            count: Some(5),
         };
         let check =
             |text: &str, expect: &str| assert_eq!(Template::parse(text).unwrap().fill(&filling), expect);
         check("order {{order.id}} waits {{ held }}", "order o7 waits 8m");
         check("{{order.n}} {{order.at}} {{order.in.b}} {{left}}", "3 12:05 true 30s");
         check("{{order.none}}{{order.gone}}{{rider.x}}", "???");
+        check("{{count}} wait", "5 wait");
         check("plain }} {", "plain }} {");
     }
 

@@ -5,7 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hob_core::Timestamp;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
+
+use crate::fields::{Fields, Plain};
+use crate::plan::Wanted;
 
 /// Items of a list that rules may look at; a longer one is as if it were missing.
 pub(crate) const LIST_ITEMS_MAX: usize = 1000;
@@ -32,15 +35,63 @@ pub(crate) enum FieldType {
 pub(crate) struct Value(pub(crate) cel::Value);
 
 impl Value {
-    /// An entity: all its fields but the links.
-    pub(crate) fn entity(fields: &Map<String, Json>, types: &BTreeMap<String, FieldType>) -> Self {
-        let mut map = HashMap::with_capacity(fields.len());
-        for (name, json) in fields.iter().filter(|(name, _)| *name != "_links") {
-            if let Some(value) = field(json, types.get(name).copied()) {
-                map.insert(cel::objects::Key::from(name.as_str()), value);
+    /// An entity: the fields that are wanted, or all but the links.
+    pub(crate) fn map(
+        fields: &Fields,
+        types: &BTreeMap<String, FieldType>,
+        wanted: Option<&[Wanted]>,
+    ) -> Members {
+        let mut map = HashMap::new();
+        match wanted {
+            Some(wanted) => {
+                map.reserve(wanted.len());
+                for wanted in wanted {
+                    if let Some(value) =
+                        fields.plain(&wanted.name).and_then(|plain| field(plain, wanted.kind))
+                    {
+                        map.insert(wanted.key.clone(), value);
+                    }
+                }
+            }
+            None => {
+                for (name, plain) in fields.iter().filter(|(name, _)| *name != "_links") {
+                    if let Some(value) = field(plain, types.get(name).copied()) {
+                        map.insert(cel::objects::Key::from(name), value);
+                    }
+                }
             }
         }
-        Self(cel::Value::Map(cel::objects::Map { map: Arc::new(map) }))
+        Members(map)
+    }
+
+    /// Several of them.
+    pub(crate) fn list(values: Vec<Self>) -> Self {
+        Self(cel::Value::List(Arc::new(values.into_iter().map(|value| value.0).collect())))
+    }
+
+    /// The members of a JSON object.
+    pub(crate) fn object(data: &Json) -> Self {
+        Self(plain(data, 0).unwrap_or(cel::Value::Null))
+    }
+
+    /// The value as JSON, as far as JSON can say it.
+    pub(crate) fn json(&self) -> Option<Json> {
+        Some(match &self.0 {
+            cel::Value::Null => Json::Null,
+            cel::Value::Bool(bit) => Json::Bool(*bit),
+            cel::Value::Int(whole) => Json::from(*whole),
+            cel::Value::UInt(whole) => Json::from(*whole),
+            cel::Value::Float(float) => Json::from(*float),
+            cel::Value::String(text) => Json::String(text.to_string()),
+            cel::Value::Timestamp(time) => {
+                Json::String(Timestamp::from_micros(time.timestamp_micros()).to_string())
+            }
+            cel::Value::Duration(time) => {
+                let time = Duration::from_millis(u64::try_from(time.num_milliseconds()).unwrap_or(0));
+                Json::String(hob_core::format_duration(time))
+            }
+            _ => return None,
+        })
     }
 
     /// A time; nothing when it is beyond what CEL can say (year 1 to 9999).
@@ -63,6 +114,24 @@ impl Value {
     }
 }
 
+/// The fields of an entity while they are put together.
+#[derive(Clone, Debug)]
+pub(crate) struct Members(HashMap<cel::objects::Key, cel::Value>);
+
+impl Members {
+    pub(crate) fn empty() -> Self {
+        Self(HashMap::new())
+    }
+
+    pub(crate) fn insert(&mut self, name: &str, value: Value) {
+        self.0.insert(cel::objects::Key::from(name), value.0);
+    }
+
+    pub(crate) fn done(self) -> Value {
+        Value(cel::Value::Map(cel::objects::Map { map: Arc::new(self.0) }))
+    }
+}
+
 fn epoch() -> cel::Value {
     static EPOCH: OnceLock<cel::Value> = OnceLock::new();
     let parse = || cel::Value::Timestamp("1970-01-01T00:00:00+00:00".parse().expect("it is RFC 3339"));
@@ -79,11 +148,23 @@ fn subtract(time: &cel::Value, by: Duration) -> Option<cel::Value> {
     Some(cel::Value::Timestamp(*time - by))
 }
 
-fn field(json: &Json, kind: Option<FieldType>) -> Option<cel::Value> {
-    match (kind, json) {
-        (Some(FieldType::Time), Json::String(text)) => Value::time(text.parse().ok()?).map(|value| value.0),
-        _ => plain(json, 0),
-    }
+fn field(value: &Plain, kind: Option<FieldType>) -> Option<cel::Value> {
+    let is_time = kind == Some(FieldType::Time);
+    Some(match value {
+        Plain::Null => cel::Value::Null,
+        Plain::Bool(bit) => cel::Value::Bool(*bit),
+        Plain::Int(whole) => cel::Value::Int(*whole),
+        Plain::Float(float) => cel::Value::Float(*float),
+        Plain::Time(time) if is_time => Value::time(*time)?.0,
+        Plain::Time(_) | Plain::Short(_) | Plain::Long(_) => {
+            let text = value.as_text()?;
+            match is_time {
+                true => Value::time(text.parse().ok()?)?.0,
+                false => cel::Value::String(Arc::new(text)),
+            }
+        }
+        Plain::Json(text) => plain(&serde_json::from_str(text).ok()?, 0)?,
+    })
 }
 
 fn plain(json: &Json, depth: usize) -> Option<cel::Value> {
@@ -135,9 +216,7 @@ mod tests {
     fn what_is_too_long_or_no_time_is_as_if_missing() {
         let body = json!({"at": "soon", "list": vec![0; LIST_ITEMS_MAX + 1], "_links": {}, "n": 1});
         let types = [("at".to_owned(), FieldType::Time)].into();
-        let Value(cel::Value::Map(map)) = Value::entity(body.as_object().unwrap(), &types) else {
-            panic!("a map")
-        };
-        assert_eq!(map.map.len(), 1);
+        let fields = Fields::new(body.as_object().unwrap().clone(), &mut crate::fields::Shapes::default());
+        assert_eq!(Value::map(&fields, &types, None).0.len(), 1);
     }
 }

@@ -161,10 +161,9 @@ impl View {
     pub(crate) fn rule_summaries(&self) -> Vec<RuleSummary> {
         let engine = self.engine();
         let state = engine.state();
-        let summary = |(name, rule): (&String, &crate::model::Rule)| {
+        let summary = |(name, rule): (&String, &Arc<crate::model::Rule>)| {
             let is_open = |issue: &&Issue| issue.rule == *name && issue.state != IssueState::Resolved;
-            let cells = state.cells.get(name).into_iter().flat_map(BTreeMap::values);
-            let reason = cells.filter_map(|cell| cell.reason.clone()).next();
+            let reason = engine.trouble(name);
             RuleSummary {
                 name: name.clone(),
                 about: rule.about.clone(),

@@ -99,6 +99,35 @@ fn advance_false(cell: &mut CellRow, keep: Duration, now: Timestamp) -> Wish {
     Wish::Nothing
 }
 
+/// Since when something is waited for that needs something else to be so, and was last seen then: unknown stops the wait,
+/// and false ends it. Nothing while it is not waited for.
+pub(crate) fn armed_since(
+    cell: &mut CellRow,
+    during: Verdict,
+    last: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match during {
+        Verdict::True => {
+            let armed = cell.armed.unwrap_or(now).max(last.min(now));
+            let paused = cell.paused.take().map(|paused| now.since(paused.max(armed)));
+            let armed = armed.plus(paused.unwrap_or_default());
+            cell.armed = Some(armed);
+            Some(armed)
+        }
+        Verdict::False => {
+            (cell.armed, cell.paused) = (None, None);
+            None
+        }
+        Verdict::Unknown => {
+            if cell.armed.is_some() {
+                cell.paused.get_or_insert(now);
+            }
+            None
+        }
+    }
+}
+
 /// Looks again at `at`, or earlier when that is wished already.
 pub(crate) fn look_again(cell: &mut CellRow, at: Timestamp) {
     cell.due = Some(cell.due.map_or(at, |due| due.min(at)));

@@ -5,7 +5,7 @@ use hob_wire::{Evidence, sequence_text};
 use serde_json::{Map, Value, json};
 
 use super::{Command, Engine};
-use crate::model::Rule;
+use crate::model::{Path, Rule};
 
 /// Bytes of an entity's fields, as JSON, that evidence keeps; beyond them only its plain fields.
 const ENTITY_BYTES_MAX: usize = 4096;
@@ -35,7 +35,7 @@ impl Engine {
             time: event.time,
             recorded: event.recorded,
             kind: "event".to_owned(),
-            text: event.kind.clone(),
+            text: event.kind.to_string(),
             sequence: Some(sequence_text(event.sequence)),
             values: Map::new(),
         });
@@ -44,7 +44,7 @@ impl Engine {
             let label = self.rules.entities.get(&rule.about).and_then(|kind| kind.label.as_ref());
             let label = label.map(|label| label.fill(&self.filling(rule, href)));
             let text = label.unwrap_or_else(|| format!("{} as it was", rule.about));
-            evidence.push(Evidence { values: trimmed(fields), ..self.piece("entity", text) });
+            evidence.push(Evidence { values: trimmed(&fields.to_map()), ..self.piece("entity", text) });
         }
         let mut why = self.piece("rule", rule.condition());
         why.sequence = Some(sequence_text(self.at.sequence));
@@ -58,10 +58,11 @@ impl Engine {
     pub(super) fn read_values(&self, rule: &Rule, href: &str) -> Map<String, Value> {
         let mut values = Map::new();
         for (variable, fields) in &rule.reads {
-            let Some(known) = self.fields(rule, href, variable) else { continue };
             for field in fields.iter().flatten() {
-                let value = known.get(field).filter(|value| value.to_string().len() <= VALUE_BYTES_MAX);
-                values.extend(value.map(|value| (format!("{variable}.{field}"), value.clone())));
+                let path = Path { variable: variable.clone(), field: field.clone() };
+                let value =
+                    self.field(rule, href, &path).filter(|value| value.to_string().len() <= VALUE_BYTES_MAX);
+                values.extend(value.map(|value| (path.to_string(), value)));
             }
         }
         values

@@ -2,8 +2,8 @@
 
 use super::Engine;
 use crate::expression::Answer;
-use crate::model::EntityKind;
-use crate::value::Value;
+use crate::model::{Changed, EntityKind, Figure};
+use crate::plan::KindPlan;
 
 /// A number on the live strip.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,57 +21,75 @@ pub struct Count {
 impl Engine {
     /// All figures, by entity, then in the order of the files.
     pub fn figures(&self) -> Vec<Count> {
-        let figures = self
-            .rules
-            .entities
-            .values()
-            .flat_map(|kind| kind.figures.iter().map(move |figure| (kind, figure)));
-        let count = |(kind, figure): (&EntityKind, &crate::model::Figure)| {
+        let figures = self.rules.entities.values().flat_map(|kind| {
+            kind.figures.iter().enumerate().map(move |(index, figure)| (kind, index, figure))
+        });
+        let count = |(kind, index, figure): (&std::sync::Arc<EntityKind>, usize, &Figure)| {
             let name = format!("{}.{}", kind.name, figure.name);
-            let live = self.counting.get(&name).copied().unwrap_or(0);
+            let live =
+                self.counting.get(&kind.name).and_then(|counts| counts.get(index)).copied().unwrap_or(0);
             let past = self.state.counted.get(&name).copied().unwrap_or(0);
             Count { name, label: figure.label.clone(), value: live + past, tone: figure.tone.clone() }
         };
         figures.map(count).collect()
     }
 
-    /// Counts an entity anew, by the newest fields that were ever seen of it.
-    pub(super) fn count(&mut self, href: &str, kind: &EntityKind) {
+    /// Counts an entity anew when what figures read changed, by the newest fields that were ever seen of it.
+    pub(super) fn count(&mut self, href: &str, kind: &KindPlan, changed: &Changed) {
+        if kind.kind.figures.is_empty()
+            || !kind.figures.reads_own(changed) && !matches!(changed, Changed::All)
+        {
+            return;
+        }
+        if self.state.entities.get(href).is_none_or(|row| row.fields.is_none()) {
+            return;
+        }
+        self.bind_newest(&kind.figures, href);
+        let mut counts = 0;
+        for (index, figure) in kind.kind.figures.iter().enumerate() {
+            if self.evaluator.borrow().answer(&figure.when) == Answer::True {
+                counts |= 1_u32 << index;
+            }
+        }
         let Some(row) = self.state.entities.get_mut(href) else { return };
-        let Some(fields) = row.fields.as_ref().filter(|_| !kind.figures.is_empty()) else { return };
-        let value = row.live.value.clone().unwrap_or_else(|| Value::entity(fields, &kind.fields));
-        self.evaluator.bind(&kind.name, Some(&value));
-        row.live.counts.resize(kind.figures.len(), false);
-        for (index, figure) in kind.figures.iter().enumerate() {
-            let counts = self.evaluator.answer(&figure.when) == Answer::True;
-            let before = std::mem::replace(&mut row.live.counts[index], counts);
-            if before != counts {
-                let value = self.counting.entry(format!("{}.{}", kind.name, figure.name)).or_default();
-                *value = if counts { *value + 1 } else { value.saturating_sub(1) };
+        let before = std::mem::replace(&mut row.live.counts, counts);
+        self.move_figures(kind, before, counts);
+    }
+
+    fn move_figures(&mut self, kind: &KindPlan, before: u32, after: u32) {
+        if before == after {
+            return;
+        }
+        let figures = self.counting.entry(kind.kind.name.clone()).or_default();
+        figures.resize(kind.kind.figures.len(), 0);
+        for (index, value) in figures.iter_mut().enumerate() {
+            match (before >> index & 1, after >> index & 1) {
+                (0, 1) => *value += 1,
+                (1, 0) => *value = value.saturating_sub(1),
+                _ => {}
             }
         }
     }
 
     /// No longer counts an entity.
     pub(super) fn uncount(&mut self, href: &str) {
-        for name in self.counted_by(href) {
-            if let Some(value) = self.counting.get_mut(&name) {
-                *value = value.saturating_sub(1);
-            }
+        let Some(row) = self.state.entities.get_mut(href) else { return };
+        let before = std::mem::take(&mut row.live.counts);
+        let kind = row.kind.clone();
+        if let Some(kind) = self.kind_plan(&kind) {
+            self.move_figures(&kind, before, 0);
         }
     }
 
     /// Goes on counting an entity that is about to be forgotten.
     pub(super) fn keep_counting(&mut self, href: &str) {
-        for name in self.counted_by(href) {
-            *self.state.counted.entry(name).or_default() += 1;
+        let Some(row) = self.state.entities.get(href) else { return };
+        let Some(kind) = self.kind_plan(&row.kind) else { return };
+        let counts = row.live.counts;
+        for (index, figure) in kind.kind.figures.iter().enumerate() {
+            if counts >> index & 1 == 1 {
+                *self.state.counted.entry(format!("{}.{}", kind.name, figure.name)).or_default() += 1;
+            }
         }
-    }
-
-    fn counted_by(&self, href: &str) -> Vec<String> {
-        let Some(row) = self.state.entities.get(href) else { return Vec::new() };
-        let Some(kind) = self.rules.entities.get(&row.kind) else { return Vec::new() };
-        let counting = kind.figures.iter().zip(&row.live.counts).filter(|(_, counts)| **counts);
-        counting.map(|(figure, _)| format!("{}.{}", kind.name, figure.name)).collect()
     }
 }

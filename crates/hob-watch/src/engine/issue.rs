@@ -3,9 +3,9 @@
 use hob_core::{Digest, Id, Timestamp};
 use hob_wire::{Evidence, Issue, IssueState, Transition};
 
+use super::bind::Time;
 use super::cell::look_again;
 use super::entity::targets;
-use super::judge::Time;
 use super::{Command, Engine, Output, RESOLVED_ISSUES_MAX, Refusal, Verb};
 use crate::model::Rule;
 use crate::rows::{IssueRow, Verdict};
@@ -58,13 +58,17 @@ impl Engine {
     pub(super) fn filling<'a>(&'a self, rule: &'a Rule, href: &str) -> Filling<'a> {
         let names = self.rules.entities.get(&rule.about).into_iter().flat_map(|kind| kind.links.keys());
         let names = names.map(String::as_str).chain([rule.variable.as_str()]);
-        let variables = names.filter_map(|name| Some((name, self.fields(rule, href, name)?))).collect();
+        let variables = names.filter_map(|name| Some((name, self.all_fields(rule, href, name)?))).collect();
         let now = self.state.clock;
         let left = match self.deadline(rule, href) {
             Some(at) => at.since(now),
             None => std::time::Duration::ZERO,
         };
-        Filling { variables, held: self.held(rule, href), left }
+        let count = self
+            .rules
+            .number(&rule.name)
+            .and_then(|number| self.count_of(&self.rules.plan.rules[usize::from(number)], href));
+        Filling { variables, held: self.held(rule, href), left, count }
     }
 
     fn deadline(&self, rule: &Rule, href: &str) -> Option<Timestamp> {
@@ -109,6 +113,7 @@ impl Engine {
         let Some(fields) = self.fields(rule, href, &rule.variable) else { return Vec::new() };
         let mut hrefs: Vec<String> =
             rule.affects.iter().flat_map(|relation| targets(fields, relation)).collect();
+        hrefs.extend(self.counted(&rule.name, href));
         hrefs.truncate(AFFECTS_MAX);
         hrefs
     }

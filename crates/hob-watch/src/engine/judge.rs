@@ -1,102 +1,126 @@
 //! What a rule says of an entity now, and acting on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hob_core::Timestamp;
-use serde_json::{Map, Value as Json};
 
-use super::cell::{Judgement, Wish, advance, held, look_again};
+use super::bind::Time;
+use super::cell::{Judgement, Wish, advance, armed_since, held, look_again};
+use super::counts::fresh;
 use super::{Engine, Output};
-use crate::expression::{Answer, Expression, NOW};
+use crate::expression::{Answer, Expression};
 use crate::model::{Offset, Path, Rule, Trigger};
-use crate::rows::Verdict;
-use crate::value::Value;
+use crate::plan::RulePlan;
+use crate::reducers::Reducer;
+use crate::rows::{CellRow, Role, Verdict};
 
 /// How often an expression that reads `now` is looked at again.
 const NOW_EVERY: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// Whether a rule is no longer judged, because it cost too much.
+    pub(super) fn is_stopped(&self, plan: &RulePlan) -> bool {
+        !self.state.stopped.is_empty() && self.state.stopped.contains_key(&plan.rule.name)
+    }
+
     /// Judges a rule for an entity and does what follows: opens or resolves an issue, or waits.
-    pub(super) fn judge(&mut self, rule_name: &str, href: &str, out: &mut Vec<Output>) {
-        let rules = std::sync::Arc::clone(&self.rules);
-        let Some(rule) = rules.rules.get(rule_name) else { return };
-        if self.state.clock == Timestamp::EPOCH {
+    pub(super) fn judge(&mut self, plan: &RulePlan, href: &str, out: &mut Vec<Output>) {
+        if self.state.clock == Timestamp::EPOCH || self.is_stopped(plan) {
             // Nothing can be said of time before the clock told any; the first time judges everything.
             return;
         }
-        self.bind(rule, href);
-        let judgement = self.judgement(rule, href);
+        if !self.state.entities.contains_key(href) {
+            return;
+        }
+        let rule = &plan.rule;
+        self.begin(plan, href);
+        let judgement = self.judgement(plan, href);
         let now = self.state.clock;
-        let cell = self.cell_mut(rule_name, href);
-        let wish = advance(cell, &judgement, rule.held_for(), rule.keep, now);
-        match wish {
+        let Some(row) = self.state.entities.get_mut(href) else { return };
+        let cell = row.cells.get_mut(plan.number, Role::Subject);
+        match advance(cell, &judgement, rule.held_for(), rule.keep, now) {
             Wish::Nothing => {}
-            Wish::Open => self.open_if_gated(rule, href, out),
-            Wish::Resolve => self.let_go(rule_name, href, "the condition is no longer true", out),
+            Wish::Open => self.open_if_gated(plan, href, out),
+            Wish::Resolve => self.let_go(&rule.name, href, "the condition is no longer true", out),
         }
         self.look_at_expiry(rule, href);
-        self.arm_cell(rule_name, href);
+        let Some(row) = self.state.entities.get_mut(href) else { return };
+        let due = row.cells.get(plan.number, Role::Subject).and_then(|cell| cell.due);
+        row.cells.settle(plan.number, Role::Subject);
+        self.arm_cell(plan.number, Role::Subject, href, due);
     }
 
-    /// Gives the variables that the rule reads their values. The entity is unknown while its newest fetch failed; a
-    /// relation that it does not have is null.
-    fn bind(&mut self, rule: &Rule, href: &str) {
-        let Some(row) = self.state.entities.get(href) else { return };
-        for variable in rule.reads.keys().filter(|variable| *variable != NOW) {
-            let null = Value::null();
-            let value = if *variable == rule.variable {
-                row.live.value.as_ref()
-            } else {
-                match row.live.links.get(variable) {
-                    Some(target) => {
-                        self.state.entities.get(target).and_then(|other| other.live.value.as_ref())
-                    }
-                    None => row.live.value.as_ref().map(|_| &null),
-                }
-            };
-            self.evaluator.bind(variable, value);
+    /// Begins to watch for what a rule counts or misses.
+    fn begin(&mut self, plan: &RulePlan, href: &str) {
+        if plan.rule.trigger.source().is_none() {
+            return;
+        }
+        let now = self.state.clock;
+        let Some(row) = self.state.entities.get_mut(href) else { return };
+        if row.reducers.get(plan.number).is_none()
+            && let Some(fresh) = fresh(&plan.rule.trigger, now)
+        {
+            row.reducers.set(plan.number, fresh);
         }
     }
 
-    fn judgement(&self, rule: &Rule, href: &str) -> Judgement {
+    fn judgement(&mut self, plan: &RulePlan, href: &str) -> Judgement {
+        let rule = &plan.rule;
         match &rule.trigger {
-            Trigger::When { when, .. } => self.judge_when(when),
+            Trigger::When { when, .. } => {
+                self.bind(&plan.needs, href);
+                self.answer(when, plan.needs.reads_now)
+            }
             Trigger::Deadline { field, offset, unless } => match self.time(rule, href, field) {
-                Time::At(deadline) => self.judge_deadline(deadline, *offset, unless.as_ref()),
+                Time::At(deadline) => self.judge_deadline(plan, href, deadline, *offset, unless.as_ref()),
                 Time::None => Judgement::plain(Verdict::False),
                 Time::Unknown(reason) => Judgement::unknown(reason),
             },
-            Trigger::Stopped { metres, held, during, from } => {
-                self.judge_stopped(rule, href, *metres, *held, during.as_ref(), from.as_ref())
+            Trigger::Stopped { held, during, from, .. } => {
+                self.judge_stopped(plan, href, *held, during.as_ref(), from.as_ref())
             }
-            other => Judgement::unknown(format!("`{other}` is not judged yet")),
+            Trigger::Absent { within, during, .. } => self.judge_absent(plan, href, *within, during.as_ref()),
+            Trigger::Fence { metres, crossing, .. } => self.judge_fence(plan, href, *metres, *crossing),
+            _ => self.judge_counted(plan, href),
         }
     }
 
-    fn answer(&self, expression: &Expression) -> Judgement {
-        let mut judgement = match self.evaluator.answer(expression) {
+    pub(super) fn answer(&self, expression: &Expression, reads_now: bool) -> Judgement {
+        let mut judgement = match self.evaluator.borrow().answer(expression) {
             Answer::True => Judgement::plain(Verdict::True),
             Answer::False => Judgement::plain(Verdict::False),
             Answer::Unknown(reason) => Judgement::unknown(reason),
         };
-        if expression.reads_now() {
+        if reads_now {
             judgement.recheck = Some(self.state.clock.plus(NOW_EVERY));
         }
         judgement
     }
 
-    fn judge_when(&self, when: &Expression) -> Judgement {
-        self.answer(when)
+    /// What must be so while something is waited for; true when nothing must.
+    fn during(&self, plan: &RulePlan, href: &str, during: Option<&Expression>) -> Judgement {
+        let Some(during) = during else { return Judgement::plain(Verdict::True) };
+        self.bind(&plan.needs, href);
+        self.answer(during, plan.needs.reads_now)
     }
 
-    fn judge_deadline(&self, deadline: Timestamp, offset: Offset, unless: Option<&Expression>) -> Judgement {
+    fn judge_deadline(
+        &self,
+        plan: &RulePlan,
+        href: &str,
+        deadline: Timestamp,
+        offset: Offset,
+        unless: Option<&Expression>,
+    ) -> Judgement {
         let at = offset.applied(deadline);
         if self.state.clock < at {
             return Judgement { recheck: Some(at), ..Judgement::plain(Verdict::False) };
         }
-        let judgement = match unless.map(|unless| self.answer(unless)) {
+        let judgement = match unless {
             None => Judgement::plain(Verdict::True),
-            Some(unless) => {
+            Some(_) => {
+                let unless = self.during(plan, href, unless);
                 let verdict = match unless.verdict {
                     Verdict::True => Verdict::False,
                     Verdict::False => Verdict::True,
@@ -111,20 +135,20 @@ impl Engine {
 
     fn judge_stopped(
         &self,
-        rule: &Rule,
+        plan: &RulePlan,
         href: &str,
-        metres: u32,
         held: Duration,
         during: Option<&Expression>,
         from: Option<&Path>,
     ) -> Judgement {
-        let during = during.map_or_else(|| Judgement::plain(Verdict::True), |during| self.answer(during));
+        let during = self.during(plan, href, during);
         if during.verdict != Verdict::True {
             return during;
         }
-        let track = self.state.entities.get(href).and_then(|row| row.tracks.get(&metres));
-        let Some(track) = track else { return Judgement::unknown("no position is known yet".to_owned()) };
-        let from = match from.map(|from| self.time(rule, href, from)) {
+        let Some(Reducer::Track(track)) = self.reducer(plan, href) else {
+            return Judgement::unknown("no position is known yet".to_owned());
+        };
+        let from = match from.map(|from| self.time(&plan.rule, href, from)) {
             Some(Time::At(from)) => from,
             Some(Time::Unknown(reason)) => return Judgement::unknown(reason),
             Some(Time::None) | None => Timestamp::from_micros(i64::MIN),
@@ -135,72 +159,66 @@ impl Engine {
         Judgement { begun: stands.then_some(since), recheck: during.recheck, ..Judgement::plain(verdict) }
     }
 
-    /// Whether a new position may change what the rule says: twenty of them come for every other event, so nothing is
-    /// evaluated while something moves as it should.
-    pub(super) fn position_matters(&self, rule: &Rule, rule_name: &str, href: &str) -> bool {
-        let Trigger::Stopped { metres, held, .. } = &rule.trigger else { return false };
-        let Some(cell) = self.cell(rule_name, href) else { return true };
-        let track = self.state.entities.get(href).and_then(|row| row.tracks.get(metres));
-        let may_stand = track.is_some_and(|track| track.last.since(track.since) >= *held);
-        match cell.verdict {
-            Verdict::True => !may_stand,
-            Verdict::False => may_stand,
-            Verdict::Unknown => true,
-        }
+    pub(super) fn reducer(&self, plan: &RulePlan, href: &str) -> Option<&Reducer> {
+        self.state.entities.get(href)?.reducers.get(plan.number)
+    }
+
+    /// Nothing was seen since it was last seen, since something else is so, or since the clock jumped.
+    fn judge_absent(
+        &mut self,
+        plan: &RulePlan,
+        href: &str,
+        within: Duration,
+        during: Option<&Expression>,
+    ) -> Judgement {
+        let during = self.during(plan, href, during);
+        let now = self.state.clock;
+        let last = match self.reducer(plan, href) {
+            Some(Reducer::Seen(seen)) => seen.last,
+            _ => Timestamp::EPOCH,
+        };
+        let jumped = self.state.jumped;
+        let Some(row) = self.state.entities.get_mut(href) else { return during };
+        let Some(armed) =
+            armed_since(row.cells.get_mut(plan.number, Role::Subject), during.verdict, last, now)
+        else {
+            return during;
+        };
+        let since = armed.max(jumped);
+        let verdict = if now.since(since) >= within { Verdict::True } else { Verdict::False };
+        let recheck = [during.recheck, (verdict == Verdict::False).then(|| since.plus(within))];
+        let recheck = recheck.into_iter().flatten().min();
+        Judgement { begun: Some(since), recheck, ..Judgement::plain(verdict) }
     }
 
     /// How long the rule's condition has held. Positions run ahead of the clock, which is told after them.
     pub(super) fn held(&self, rule: &Rule, href: &str) -> Duration {
-        let last = match rule.metres().and_then(|metres| self.state.entities.get(href)?.tracks.get(&metres)) {
-            Some(track) => track.last.max(self.state.clock),
-            None => self.state.clock,
+        let Some(number) = self.rules.number(&rule.name) else { return Duration::ZERO };
+        let Some(row) = self.state.entities.get(href) else { return Duration::ZERO };
+        let last = match row.reducers.get(number) {
+            Some(Reducer::Track(track)) => track.last.max(self.state.clock),
+            Some(Reducer::Fence(fence)) => fence.last.max(self.state.clock),
+            _ => self.state.clock,
         };
-        self.cell(&rule.name, href).map(|cell| held(cell, last)).unwrap_or_default()
+        row.cells.get(number, Role::Subject).map(|cell| held(cell, last)).unwrap_or_default()
     }
 
-    /// The fields of a variable as the rule sees it, while they are known.
-    pub(super) fn fields(&self, rule: &Rule, href: &str, variable: &str) -> Option<&Map<String, Json>> {
-        let row = self.state.entities.get(href)?;
-        let row = match variable == rule.variable {
-            true => row,
-            false => self.state.entities.get(row.live.links.get(variable)?)?,
+    fn open_if_gated(&mut self, plan: &RulePlan, href: &str, out: &mut Vec<Output>) {
+        let rule: Arc<Rule> = Arc::clone(&plan.rule);
+        let gate = match &rule.gate {
+            None => Judgement::plain(Verdict::True),
+            Some(gate) => {
+                self.bind(&plan.needs, href);
+                self.answer(gate, plan.needs.reads_now)
+            }
         };
-        row.fields.as_ref().filter(|_| row.is_known)
-    }
-
-    pub(super) fn time(&self, rule: &Rule, href: &str, path: &Path) -> Time {
-        let Some(fields) = self.fields(rule, href, &path.variable) else {
-            return Time::Unknown(format!("`{}` is not known", path.variable));
-        };
-        match fields.get(&path.field) {
-            Some(Json::Null) => Time::None,
-            Some(Json::String(text)) => match text.parse() {
-                Ok(time) => Time::At(time),
-                Err(_) => Time::Unknown(format!("`{path}` is {text:?}, not a time")),
-            },
-            Some(_) => Time::Unknown(format!("`{path}` is not a time")),
-            None => Time::Unknown(format!("there is no field `{}`", path.field)),
-        }
-    }
-
-    fn open_if_gated(&mut self, rule: &Rule, href: &str, out: &mut Vec<Output>) {
-        let gate =
-            rule.gate.as_ref().map_or_else(|| Judgement::plain(Verdict::True), |gate| self.answer(gate));
         if gate.verdict == Verdict::True {
-            return self.open(rule, href, out);
+            return self.open(&rule, href, out);
         }
-        let cell = self.cell_mut(&rule.name, href);
+        let cell: &mut CellRow = self.cell_mut(&rule.name, href);
         cell.reason = gate.reason;
         if let Some(recheck) = gate.recheck {
             look_again(cell, recheck);
         }
     }
-}
-
-/// A time in an entity.
-pub(super) enum Time {
-    At(Timestamp),
-    /// The field says that there is none.
-    None,
-    Unknown(String),
 }

@@ -7,11 +7,13 @@ use hob_core::Timestamp;
 
 use super::timers::{Timer, Timers};
 use super::{At, Engine, Input, Output, What};
-use crate::model::{Changed, Rules};
-use crate::rows::CellRow;
+use crate::model::{Changed, Mode, Rules};
+use crate::rows::{CellRow, Role};
 
 /// How often the clock must have moved before priorities are made anew.
 const RANK_EVERY: Duration = Duration::from_secs(30);
+/// A step of the clock that is a jump: nobody can have seen anything meanwhile, so what is absent is waited for anew.
+const JUMP: Duration = Duration::from_secs(5 * 60);
 
 impl Engine {
     /// Takes an input and appends what follows from it. An input at or before [`Engine::sequence`] was taken before and
@@ -34,6 +36,7 @@ impl Engine {
             What::Clock => {}
             What::Command(command) => self.command(&command, out),
             What::Rules { rules, .. } => self.take_rules(rules, out),
+            What::Overrun { rule, reason } => self.overrun(&rule, &reason, out),
         }
     }
 
@@ -41,12 +44,16 @@ impl Engine {
     fn forget_clock(&mut self) {
         self.state.clock = Timestamp::EPOCH;
         self.state.ranked = Timestamp::EPOCH;
+        self.state.jumped = Timestamp::EPOCH;
         self.timers = Timers::default();
-        self.state.cells.values_mut().flat_map(|cells| cells.values_mut()).for_each(start_over);
-        for row in self.state.entities.values_mut() {
+        self.state.terms.clear();
+        for row in self.state.entities.rows_mut() {
+            row.cells.for_each(|_, cell| start_over(cell));
             row.forget_at = None;
-            row.tracks.clear();
+            row.reducers.clear();
+            row.place = None;
         }
+        self.tallies.clear();
     }
 
     fn move_clock(&mut self, clock: Timestamp, out: &mut Vec<Output>) {
@@ -54,14 +61,18 @@ impl Engine {
             return;
         }
         let was_unset = self.state.clock == Timestamp::EPOCH;
+        if clock.since(self.state.clock) >= JUMP {
+            self.state.jumped = clock;
+        }
         self.state.clock = clock;
-        self.evaluator.set_now(clock);
+        self.evaluator.borrow_mut().set_now(clock);
         if was_unset {
+            self.make_topics();
             self.judge_all(out);
         }
         while let Some((at, timer)) = self.timers.pop(clock) {
             match timer {
-                Timer::Cell { rule, href } => self.wake_cell(at, &rule, &href, out),
+                Timer::Cell { rule, role, href } => self.wake_cell(at, rule, role, &href, out),
                 Timer::Forget { href } => self.wake_forget(at, &href, out),
             }
         }
@@ -71,79 +82,153 @@ impl Engine {
         }
     }
 
-    fn wake_cell(&mut self, at: Timestamp, rule: &str, href: &str, out: &mut Vec<Output>) {
-        let Some(due) = self.cell(rule, href).and_then(|cell| cell.due) else { return };
+    fn wake_cell(&mut self, at: Timestamp, rule: u16, role: Role, href: &Arc<str>, out: &mut Vec<Output>) {
+        let Some(row) = self.state.entities.get_mut(href) else { return };
+        let Some(cell) = row.cells.get(rule, role) else { return };
+        let due = cell.due;
+        if cell.wake.0 != Some(at) {
+            // An entry of before: the one that counts is still to come.
+            return;
+        }
+        row.cells.get_mut(rule, role).wake.0 = None;
+        let Some(due) = due else { return };
         if due > at {
-            return self.timers.arm(due, Timer::Cell { rule: rule.to_owned(), href: href.to_owned() });
+            return self.arm_cell(rule, role, href, Some(due));
         }
-        self.expire(rule, href, out);
-        self.judge(rule, href, out);
+        let rules = Arc::clone(&self.rules);
+        let Some(plan) = rules.plan.rules.get(usize::from(rule)) else { return };
+        match role {
+            Role::Member => self.count_member(plan, href, out),
+            Role::Subject => {
+                self.expire(&plan.rule.name, href, out);
+                self.judge(plan, href, out);
+            }
+        }
     }
 
+    /// The cell of a rule and the entity that it is about.
     pub(super) fn cell(&self, rule: &str, href: &str) -> Option<&CellRow> {
-        self.state.cells.get(rule)?.get(href)
+        self.state.entities.get(href)?.cells.get(self.rules.number(rule)?, Role::Subject)
     }
 
-    /// The cell of a rule and an entity, made when there is none.
+    /// The cell of a rule and an entity, made when there is none. One that is changed outside of judging keeps its room
+    /// until it is judged.
     pub(super) fn cell_mut(&mut self, rule: &str, href: &str) -> &mut CellRow {
-        if self.cell(rule, href).is_none() {
-            self.state.cells.entry(rule.to_owned()).or_default().insert(href.to_owned(), CellRow::default());
-        }
-        self.state.cells.get_mut(rule).and_then(|cells| cells.get_mut(href)).expect("it was made a line ago")
-    }
-
-    /// Arms the timer that a cell asks for.
-    pub(super) fn arm_cell(&mut self, rule: &str, href: &str) {
-        if let Some(due) = self.cell(rule, href).and_then(|cell| cell.due) {
-            self.timers.arm(due, Timer::Cell { rule: rule.to_owned(), href: href.to_owned() });
+        match (self.rules.number(rule), self.state.entities.get_mut(href)) {
+            (Some(number), Some(row)) => row.cells.get_mut(number, Role::Subject),
+            // An entity or a rule that is gone: what is done to its cell is done to nothing.
+            _ => {
+                self.nowhere = CellRow::default();
+                &mut self.nowhere
+            }
         }
     }
 
     /// Puts other rules in force. Issues of rules that are gone are resolved; a rule that changed forgets what it
     /// waited for; every rule is judged anew.
     fn take_rules(&mut self, rules: Arc<Rules>, out: &mut Vec<Output>) {
+        self.let_go_of_rules(&rules, out);
         let before = std::mem::replace(&mut self.rules, Arc::clone(&rules));
         self.state.rules = rules.digest();
-        let ruled: Vec<String> = self.state.cells.keys().cloned().collect();
-        for name in ruled {
-            let (old, new) = (before.rules.get(&name), rules.rules.get(&name));
-            let is_same_kind = new.is_some_and(|new| old.is_some_and(|old| old.about == new.about));
-            if !is_same_kind {
-                self.remove_rule(&name, out);
-            } else if old.map(|old| old.digest) != new.map(|new| new.digest) {
-                self.state.cells.entry(name).or_default().values_mut().for_each(start_over);
-            }
+        let is_same = |name: &String| {
+            let (old, new) = (before.rules.get(name), rules.rules.get(name));
+            old.is_some() && old.map(|rule| rule.digest) == new.map(|rule| rule.digest)
+        };
+        self.state.stopped.retain(|name, _| is_same(name));
+        self.state.terms.retain(|name, _| is_same(name));
+        let numbers: Vec<Option<(u16, bool)>> = before
+            .rules
+            .keys()
+            .map(|name| {
+                let about = |rules: &Rules| rules.rules.get(name).map(|rule| rule.about.clone());
+                let number = rules.number(name).filter(|_| about(&before) == about(&rules));
+                number.map(|number| (number, is_same(name)))
+            })
+            .collect();
+        let number = |old: u16| numbers.get(usize::from(old)).copied().flatten();
+        for row in self.state.entities.rows_mut() {
+            row.cells.renumber(|old| number(old).map(|(new, _)| new));
+            row.reducers.renumber(|old| number(old).filter(|(_, is_same)| *is_same).map(|(new, _)| new));
+            let changed: Vec<u16> =
+                numbers.iter().flatten().filter(|(_, same)| !same).map(|(new, _)| *new).collect();
+            row.cells.for_each(|rule, cell| {
+                if changed.contains(&rule) {
+                    start_over(cell);
+                }
+            });
         }
-        let gone = |kind: &String| !rules.entities.contains_key(kind);
-        let orphans: Vec<String> = self
+        let gone = |kind: &str| !rules.entities.contains_key(kind);
+        let orphans: Vec<Arc<str>> = self
             .state
             .entities
             .iter()
             .filter(|(_, row)| gone(&row.kind))
-            .map(|(href, _)| href.clone())
+            .map(|(href, _)| Arc::clone(href))
             .collect();
         for href in orphans {
-            self.remove_entity(&href, "its entity is no longer declared", out);
+            self.state.entities.remove(&href);
         }
         self.derive();
+        self.make_topics();
+        self.make_values(out);
         self.judge_all(out);
     }
 
+    /// Resolves the issues of rules that are gone, are off, or are about something else, and of entities that are no
+    /// longer declared, while the rules of before still say what they were about.
+    fn let_go_of_rules(&mut self, rules: &Rules, out: &mut Vec<Output>) {
+        let before = Arc::clone(&self.rules);
+        for plan in &before.plan.rules {
+            let new = rules.rules.get(&plan.rule.name);
+            let reason = match new {
+                None => "the rule is gone",
+                Some(new) if new.about != plan.rule.about => "the rule is gone",
+                Some(new) if new.mode == Mode::Disabled => "the rule is off",
+                Some(new) if !rules.entities.contains_key(&new.about) => "its entity is no longer declared",
+                Some(_) => continue,
+            };
+            for href in self.state.entities.hrefs() {
+                let row = self.state.entities.get(&href);
+                if row.is_some_and(|row| row.cells.get(plan.number, Role::Subject).is_some()) {
+                    self.let_go(&plan.rule.name, &href, reason, out);
+                }
+            }
+        }
+    }
+
+    /// Makes what rules about whole topics are about: there is one of it before its first record, which may be what is
+    /// missing.
+    fn make_topics(&mut self) {
+        let rules = Arc::clone(&self.rules);
+        for kind in rules.plan.kinds.values() {
+            let is_whole = kind.kind.variable != kind.kind.name && kind.kind.key.is_none();
+            if let Some(topic) = kind.kind.stream.as_ref().filter(|_| is_whole) {
+                self.entity_mut(topic.as_str(), kind);
+            }
+        }
+    }
+
     fn judge_all(&mut self, out: &mut Vec<Output>) {
-        let hrefs: Vec<String> = self.state.entities.keys().cloned().collect();
-        for href in hrefs {
-            self.plan_forgetting(&href);
+        for href in self.state.entities.hrefs() {
+            self.plan_forgetting(&href, &Changed::All);
             self.look_at(&href, &Changed::All, out);
         }
     }
 
-    fn remove_rule(&mut self, name: &str, out: &mut Vec<Output>) {
-        let hrefs: Vec<String> =
-            self.state.cells.get(name).into_iter().flat_map(|cells| cells.keys().cloned()).collect();
-        for href in hrefs {
-            self.let_go(name, &href, "the rule is gone", out);
+    /// Stops judging a rule that costs too much, until it is changed. Its issues end, because nobody looks whether they
+    /// still are so.
+    fn overrun(&mut self, rule: &str, reason: &str, out: &mut Vec<Output>) {
+        let Some(number) = self.rules.number(rule) else { return };
+        if self.state.stopped.insert(rule.to_owned(), reason.to_owned()).is_some() {
+            return;
         }
-        self.state.cells.remove(name);
+        for href in self.state.entities.hrefs() {
+            let row = self.state.entities.get(&href);
+            if row.is_some_and(|row| row.cells.get(number, Role::Subject).is_some()) {
+                self.let_go(rule, &href, "the rule costs too much and is off", out);
+                start_over(self.cell_mut(rule, &href));
+            }
+        }
     }
 }
 

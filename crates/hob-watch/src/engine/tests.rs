@@ -1,5 +1,7 @@
 //! The engine driven by hand: a small city in a few lines, and what the rules say of it.
 
+mod triggers;
+
 use std::sync::Arc;
 
 use hob_core::{Scope, Timestamp};
@@ -122,6 +124,11 @@ impl Play {
     }
 
     fn event(&mut self, topic: &str, subject: Option<&str>, data: Option<Value>) {
+        let what = self.event_input(topic, subject, data);
+        self.step(None, what);
+    }
+
+    fn event_input(&self, topic: &str, subject: Option<&str>, data: Option<Value>) -> What {
         let event = Event {
             specversion: "1.0".to_owned(),
             id: self.sequence.to_string(),
@@ -145,7 +152,7 @@ impl Play {
             environment: "production".parse().unwrap(),
             tenant: "uk".parse().unwrap(),
         };
-        self.step(None, What::Event(Box::new(event)));
+        What::Event(Box::new(event))
     }
 
     fn command(&mut self, verb: Verb, issue: &str) -> Option<super::Refusal> {

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Case {
     pub(crate) name: String,
+    /// How long it runs on at least.
+    pub(crate) until: Duration,
     /// What happens, in the order of time.
     pub(crate) steps: Vec<Step>,
     /// All that the rule's issues do, in order.

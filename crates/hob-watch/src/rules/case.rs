@@ -48,7 +48,7 @@ fn read_case(
     let at = reader.need("at", flaws);
     let expected = reader.need("expect", flaws);
     reader.finish(flaws);
-    let mut steps = Vec::new();
+    let (mut steps, mut until) = (Vec::new(), Duration::ZERO);
     if let Some(node) = given {
         read_step(Duration::ZERO, node, kind, entities, &mut steps, flaws);
     }
@@ -58,6 +58,7 @@ fn read_case(
             flaws.at(time, "later than 24 hours");
             continue;
         }
+        until = until.max(at);
         read_step(at, node, kind, entities, &mut steps, flaws);
     }
     if steps.len() > STEPS_MAX {
@@ -67,7 +68,7 @@ fn read_case(
     let expected = expected?;
     let expect = read_expected(expected, flaws)?;
     let name = name.unwrap_or_else(|| format!("test {number}"));
-    Some(Case { name, steps, expect, line: expected.line, column: expected.column })
+    Some(Case { name, until, steps, expect, line: expected.line, column: expected.column })
 }
 
 /// `ping(51.5, -0.1)` of the entity itself, or a map of what is seen of several.
@@ -128,6 +129,10 @@ fn record(
 
 /// The fields of an entity; `links` are its relations: `{rider: rider/r1, orders: [order/o1]}`.
 fn fields(node: &Node, kind: &EntityKind, flaws: &mut Flaws) -> Option<Given> {
+    if kind.topic.is_none() && kind.stream.is_none() {
+        let hint = "give the entity that has it in a field";
+        flaws.hint(node, format!("`{}` is the value of a field", kind.name), hint);
+    }
     let mut fields = Map::new();
     for (key, value) in node.entries(flaws) {
         let name = key.text(flaws)?;

@@ -25,15 +25,18 @@ pub(super) struct Variable<'a> {
     kind: Option<&'a EntityKind>,
     /// Whether it is a list of them.
     is_many: bool,
+    /// Whether it is another entity than the one that this is about.
+    is_across: bool,
 }
 
 impl<'a> Names<'a> {
     /// An entity by its own name, and what it links to by the relations' names.
     pub(super) fn of(kind: &'a EntityKind, entities: &'a BTreeMap<String, EntityKind>) -> Self {
-        let own = Variable { kind: Some(kind), is_many: false };
+        let own = Variable { kind: Some(kind), is_many: false, is_across: false };
         let mut variables = BTreeMap::from([(kind.variable.as_str(), own)]);
         variables.extend(kind.links.iter().map(|(relation, link)| {
-            let variable = Variable { kind: entities.get(&link.kind), is_many: link.is_many };
+            let kind = entities.get(&link.kind);
+            let variable = Variable { kind, is_many: link.is_many, is_across: true };
             (relation.as_str(), variable)
         }));
         Self { variables, may_read_now: true }
@@ -41,13 +44,13 @@ impl<'a> Names<'a> {
 
     /// An entity alone.
     pub(super) fn alone(kind: &'a EntityKind) -> Self {
-        let own = Variable { kind: Some(kind), is_many: false };
+        let own = Variable { kind: Some(kind), is_many: false, is_across: false };
         Self { variables: BTreeMap::from([(kind.variable.as_str(), own)]), may_read_now: false }
     }
 
     /// An event alone: its data, and its `type` and `subject`.
     pub(super) fn event() -> Self {
-        let event = Variable { kind: None, is_many: false };
+        let event = Variable { kind: None, is_many: false, is_across: false };
         Self { variables: BTreeMap::from([(EVENT, event)]), may_read_now: false }
     }
 
@@ -72,6 +75,10 @@ impl<'a> Names<'a> {
             return Some((what, Some(hint)));
         }
         let kind = known.kind?;
+        if known.is_across && kind.derived(field).is_some_and(|derive| derive.is_across) {
+            let what = format!("`{variable}.{field}` is worked out from other entities");
+            return Some((what, Some("read what that one reads, or write the rule about it".to_owned())));
+        }
         if kind.has_field(field) {
             return None;
         }
