@@ -130,9 +130,23 @@ function order(ship, id, wanted) {
   return hal(after);
 }
 
+/** The numbers of a service: two of `web` and a worker, or what was ordered. */
+function scaleAnswer(ship, method, service, body) {
+  ship.scales ??= {};
+  if (method === 'PUT') ship.scales[service] = { ...ship.scales[service], ...body };
+  if (method === 'DELETE') delete ship.scales[service];
+  const ordered = ship.scales[service] ?? {};
+  const one = (name, declared) => [name, {
+    wanted: ordered[name] ?? declared, ready: declared, why: ordered[name] === undefined ? 'as declared' : `${ordered[name]} by hand`,
+    ...(ordered[name] === undefined ? {} : { by_hand: ordered[name], by: 'admin' }),
+  }];
+  return hal({ service, environment: 'demo', tenant: 'uk', processes: Object.fromEntries([one('web', 2), one('worker', 1)]), start_p95_ms: 840 });
+}
+
 function serviceAnswer(ship, method, service, what, url, body) {
   const list = ship.releases[service] ?? [release(service, 3, 'routed'), release(service, 2, 'standby')];
   if (what === 'releases') return page(list);
+  if (what === 'scale') return scaleAnswer(ship, method, service, body);
   if (what === 'rollouts') return page(ship.rollouts[service] ?? []);
   if (what === 'rollback') {
     const back = rollout('ro-back', service, list[0].number, body.to ?? list[1].number, 'routing', 0.2, [['routing', 0]], { rollback: true });

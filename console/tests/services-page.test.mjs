@@ -47,6 +47,18 @@ for (const width of [1440, 400]) {
   }
 }
 
+withPage('another number of instances is ordered, and left to Hob again', { path: '/services/orders' }, async (page, hob) => {
+  const scale = page.getByTestId('scale');
+  await scale.getByText('95 of 100 are ready within').waitFor();
+  assert.equal(await scale.getByRole('button', { name: 'Leave it to Hob again' }).count(), 0);
+  await scale.getByRole('button', { name: 'One web more' }).click();
+  await scale.getByText('3 by hand, ordered by admin').waitFor();
+  assert.deepEqual(hob.calls.findLast((call) => call.method === 'PUT').body, { web: 3 });
+  await accessible(page);
+  await scale.getByRole('button', { name: 'Leave it to Hob again' }).click();
+  await until('it is as declared', async () => (await scale.getByText('as declared').count()) === 2);
+});
+
 withPage('a roll back is confirmed with what will happen', { path: '/services/orders' }, async (page, hob) => {
   await page.getByRole('button', { name: 'Roll back to release 6' }).click();
   const dialog = page.getByRole('dialog', { name: 'Roll orders back to release 6?' });

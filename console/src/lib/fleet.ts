@@ -1,106 +1,11 @@
-// Nodes, routers and shields: their shapes, and what is said about them.
+// Nodes, routers and shields: what is said about them.
 
-import type { Instance, Scope } from './types';
+import type { Confinement, Instance, Isolation, NewShield, NodeSummary, RouteSummary, Usage } from './types';
 
-export type Isolation = 'L0' | 'L1' | 'L2' | 'L3';
-
-/** How an instance is confined, as far as its node could. */
-export interface Confinement {
-  isolation: Isolation;
-  limits: string[];
-  /** What was wished for and is not there, each with its reason. */
-  missing: string[];
-}
-
-export interface Usage {
-  cpu_seconds: number;
-  memory_bytes: number;
-  pids: number;
-}
+export type { Confinement, Ejection, Isolation, Limited, NewShield, NodeSummary, RouterSummary, RouteSummary, ShieldState, Target, Usage } from './types';
 
 /** An instance with what its agent says of it. */
-export type Confined = Instance & { confinement?: Confinement; usage?: Usage; ended?: string; status?: string };
-
-export interface NodeSummary {
-  name: string;
-  live: boolean;
-  reported?: string;
-  instances: number;
-  state?: 'active' | 'draining' | 'killed';
-  by?: string;
-  since?: string;
-  facts?: { host: string; version: string; cores: number; memory_bytes: number; cgroups: string; confinement: Confinement };
-  usage?: Usage;
-}
-
-export interface Ejection {
-  instance: string;
-  reason: string;
-  until: string;
-}
-
-export interface Limited {
-  pool?: string;
-  reason: string;
-  requests: number;
-}
-
-export interface RouterSummary {
-  name: string;
-  live: boolean;
-  reported: string;
-  generation: number;
-  current: boolean;
-  connections: number;
-  in_flight: number;
-  held?: Record<string, number>;
-  ejected?: Ejection[];
-  limited?: Limited[];
-  records_dropped?: number;
-}
-
-export interface Target {
-  instance: string;
-  address: string;
-  release: number;
-  slow_start?: { since: string; for_ms: number };
-}
-
-export interface RouteSummary extends Scope {
-  host?: string;
-  path: string;
-  pool: string;
-  service: string;
-  timeout_ms?: number;
-  limit?: Record<string, unknown>;
-  targets: Target[];
-  shares?: { release: number; weight?: number; headers?: Record<string, string>; only?: boolean }[];
-  in_flight: number;
-  held: number;
-  ejected?: Ejection[];
-  limited?: Limited[];
-  shields?: string[];
-}
-
-export interface ShieldState {
-  id: string;
-  service?: string;
-  environment?: string;
-  tenant?: string;
-  path?: string;
-  does: 'hold' | 'maintenance';
-  max_ms?: number;
-  message?: string;
-  retry_after?: number;
-  since: string;
-  by: string;
-  generation: number;
-  /** Live routers that do not go by it yet. */
-  waiting?: string[];
-  held?: number;
-}
-
-export type NewShield = Pick<ShieldState, 'service' | 'environment' | 'tenant' | 'path' | 'does' | 'max_ms' | 'message' | 'retry_after'>;
+export type Confined = Instance;
 
 export const LADDER: readonly [Isolation, string][] = [
   ['L0', 'a session of its own, resource limits, a scrubbed environment, a private temporary folder'],
@@ -119,7 +24,7 @@ export function nodeState(node: NodeSummary): 'active' | 'draining' | 'killed' |
 }
 
 /** What the node's agent told of the machine; one that tells nothing leaves everything at nothing. */
-export const factsOf = (node: NodeSummary): NodeSummary['facts'] => ((node.facts?.cores ?? 0) > 0 ? node.facts : undefined);
+export const factsOf = (node: NodeSummary): NodeSummary['facts'] | undefined => ((node.facts?.cores ?? 0) > 0 ? node.facts : undefined);
 
 /** What the agent told of an instance's use; a process has at least itself. */
 export const usageOf = (each: Confined): Usage | undefined => ((each.usage?.pids ?? 0) > 0 || (each.usage?.memory_bytes ?? 0) > 0 ? each.usage : undefined);

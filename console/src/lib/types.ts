@@ -12,6 +12,9 @@ type Present<T> = T extends (infer Item)[]
     ? { [Member in keyof T]: Present<Exclude<T[Member], null>> }
     : T;
 
+/** A resource without its links. */
+type Body<T> = T extends unknown ? Omit<Present<T>, '_links'> : never;
+
 export type IssueState = Shapes['IssueState'];
 export type Evidence = Present<Shapes['Evidence']>;
 /** An issue; the rows of lists leave its evidence out. */
@@ -25,6 +28,18 @@ export type ReleaseState = Shapes['ReleaseState'];
 export type Release = Present<Shapes['Release']>;
 export type RolloutState = Shapes['RolloutState'];
 export type Rollout = Present<Shapes['Rollout']>;
+export type ScaleState = Body<Shapes['ScaleStateResource']>;
+export type Isolation = Shapes['Isolation'];
+export type Confinement = Present<Shapes['Confinement']>;
+export type Usage = Present<Shapes['Usage']>;
+export type NodeSummary = Body<Shapes['NodeSummaryResource']>;
+export type Ejection = Present<Shapes['Ejection']>;
+export type Limited = Present<Shapes['Limited']>;
+export type RouterSummary = Body<Shapes['RouterSummaryResource']>;
+export type Target = Present<Shapes['Target']>;
+export type RouteSummary = Body<Shapes['RouteSummaryResource']>;
+export type ShieldState = Body<Shapes['ShieldStateResource']>;
+export type NewShield = Present<Shapes['NewShield']>;
 export type Level = Shapes['Level'];
 export type LogRecord = Present<Shapes['Record']>;
 export type Series = Present<Shapes['Series']>;
