@@ -115,7 +115,8 @@ fn read_back(running: &dyn Running, cell: &Cell, base: Instant, expected: usize)
 
 /// What strace is to follow for a record, and where it writes.
 pub fn recording(folder: &Path) -> Vec<String> {
-    let calls = "trace=write,writev,pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync";
+    let calls =
+        "trace=write,writev,pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync,rename,renameat,renameat2";
     let to = folder.join("trace").display().to_string();
     ["--seccomp-bpf", "-f", "-qq", "-y", "-s", "0", "-e", calls, "-e", "signal=none", "-o", &to]
         .map(str::to_owned)
@@ -192,6 +193,14 @@ fn apply(files: &mut HashMap<String, Grown>, call: &str, at_start: Option<u64>) 
     let (name, _) = call.split_once('(')?;
     let result: i64 = call.rsplit_once(" = ")?.1.split(' ').next()?.parse().ok()?;
     let result = u64::try_from(result).ok()?;
+    if name.starts_with("rename") {
+        // RabbitMQ writes the head of its log under another name: it counts as well.
+        let mut quoted = call.split('"').skip(1).step_by(2);
+        let (from, to) = (quoted.next()?, quoted.next()?);
+        let grown = files.remove(from)?;
+        files.insert(to.to_owned(), grown);
+        return Some(());
+    }
     let path = path_of(call)?;
     if !path.starts_with('/') {
         return None;
@@ -225,10 +234,16 @@ mod tests {
             8 write(5</d/a>, \"\"..., 50) = 50\n\
             7 <... fdatasync resumed>)          = 0\n\
             8 pwrite64(6</d/b>, \"\"..., 10, 30)   = 10\n\
-            8 write(9<TCP:[1->2]>, \"\"..., 9) = 9\n";
+            8 write(9<TCP:[1->2]>, \"\"..., 9) = 9\n\
+            8 write(7</d/c.tmp>, \"\"..., 5) = 5\n\
+            8 fsync(7</d/c.tmp>) = 0\n\
+            8 rename(\"/d/c.tmp\", \"/d/c\") = 0\n\
+            8 writev(7</d/c>, [{iov_base=\"\"..., iov_len=8}], 1) = 8\n";
         let files = follow(trace);
         assert_eq!(files["/d/a"], Grown { bytes: 150, durable: 100 });
         assert_eq!(files["/d/b"], Grown { bytes: 40, durable: 0 });
-        assert_eq!(files.len(), 2);
+        // What was durable under another name is so under the new one.
+        assert_eq!(files["/d/c"], Grown { bytes: 13, durable: 5 });
+        assert_eq!(files.len(), 3);
     }
 }
