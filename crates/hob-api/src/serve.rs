@@ -1,7 +1,7 @@
 //! Serves connections, as HTTP/1.1 with websockets.
 //!
 //! The loop is our own, over the library that would also be under another's: what makes no difference to a connection of
-//! HTTP/1.1 (telling versions apart, a box and a clone for each request) costs a tenth of a publish.
+//! HTTP/1.1 (telling versions apart, a box and a clone for each request) costs a twentieth of a publish.
 
 use std::convert::Infallible;
 
