@@ -103,7 +103,7 @@ impl Engine for Nothing {
 #[derive(Default)]
 struct Memory(std::cell::RefCell<std::collections::HashMap<u128, u64>>);
 fn hash(key: &[u8]) -> u128 {
-    let (mut a, mut b) = (1, 2);
+    let (mut a, mut b) = (1_u64, 2_u64);
     for piece in key.chunks(8) {
         let mut bytes = [0; 8];
         bytes[..piece.len()].copy_from_slice(piece);
