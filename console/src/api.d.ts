@@ -2483,6 +2483,8 @@ export interface components {
             rules: string[];
             /** @description Origin of entities' hrefs; may contain `${environment}` and `${tenant}`. The router's own when left out. */
             public_url?: string | null;
+            /** @description Who stands before the routers and may say whom a request comes from (`X-Forwarded-For`). */
+            trusted_proxies?: string[];
             /**
              * @description The topic that is a scope's clock, by `environment/tenant`; the wall clock for scopes not named.
              * @default {}
@@ -2822,6 +2824,8 @@ export interface components {
              * @description Per cent of the requests.
              */
             weight?: number | null;
+            /** @description The cookie by which a client stays in the share or out of it; by its address when left out. */
+            cookie?: string | null;
             /** @description Requests that carry these headers. */
             headers?: {
                 [key: string]: string;
@@ -3834,6 +3838,8 @@ export interface components {
             pools: {
                 [key: string]: components["schemas"]["Pool"];
             };
+            /** @description Who may say whom a request comes from. */
+            trusted_proxies?: string[];
             /** @description What is held back or answered by the router itself, on people's orders; the first that matches counts. */
             shields?: components["schemas"]["Shield"][];
         };
@@ -3924,13 +3930,15 @@ export interface components {
             release: number;
             /**
              * Format: uint8
-             * @description Per cent of the requests; a client stays where it was by a hash of its address, or of its cookie.
+             * @description Per cent of the requests; a client stays where it was by a hash of its address, or of `cookie`.
              */
             weight?: number | null;
             /** @description Requests that carry all of these headers. */
             headers?: {
                 [key: string]: string;
             };
+            /** @description The cookie by which a client stays where it was; by its address when it sends none of this name. */
+            cookie?: string | null;
             /**
              * @description Whether these targets take nothing else.
              * @default false

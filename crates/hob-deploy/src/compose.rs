@@ -193,7 +193,7 @@ fn sharing(state: &State) -> Option<(u64, &Set, &StepTerms)> {
 fn shares(state: &State) -> Vec<Share> {
     let Some((release, _, step)) = sharing(state) else { return Vec::new() };
     let by_headers = Share { release, headers: step.headers.clone(), ..Share::default() };
-    let by_weight = Share { release, weight: step.weight, ..Share::default() };
+    let by_weight = Share { release, weight: step.weight, cookie: step.cookie.clone(), ..Share::default() };
     let both = [(by_headers, !step.headers.is_empty()), (by_weight, step.weight.is_some())];
     both.into_iter().filter(|(_, is_said)| *is_said).map(|(share, _)| share).collect()
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use hob_core::limits::REPORT_LEASE;
 use hob_core::{Name, Timestamp};
 use hob_wire::{
-    Ejection, Limited, Pool, Route, RouteSummary, RouterReport, RouterSummary, RoutingSnapshot, Shield,
-    ShieldState,
+    Ejection, Limited, Network, Pool, Route, RouteSummary, RouterReport, RouterSummary, RoutingSnapshot,
+    Shield, ShieldState,
 };
 
 use crate::shields;
@@ -94,9 +94,11 @@ impl Routers {
         routes: Vec<Route>,
         pools: BTreeMap<String, Pool>,
         shields: Vec<Shield>,
+        trusted_proxies: &[Network],
     ) -> bool {
         let old = Arc::clone(&self.snapshot);
-        if old.routes == routes && old.pools == pools && old.shields == shields {
+        let is_same = old.routes == routes && old.pools == pools && old.shields == shields;
+        if is_same && old.trusted_proxies == trusted_proxies {
             return false;
         }
         let generation = old.generation + 1;
@@ -122,7 +124,13 @@ impl Routers {
         for id in instances(&pools) {
             self.absent_since.remove(id);
         }
-        self.snapshot = Arc::new(RoutingSnapshot { generation, routes, pools, shields });
+        self.snapshot = Arc::new(RoutingSnapshot {
+            generation,
+            routes,
+            pools,
+            trusted_proxies: trusted_proxies.to_vec(),
+            shields,
+        });
         true
     }
 
@@ -330,14 +338,14 @@ pub(crate) mod tests {
     fn an_instance_is_clear_once_every_live_router_let_it_go_and_its_requests_ended() {
         let mut routers = Routers::new(1 << 32, at(0));
         let (a, b): (Name, Name) = ("router-a".parse().unwrap(), "router-b".parse().unwrap());
-        routers.publish(Vec::new(), pools(&["one", "two"]), Vec::new());
+        routers.publish(Vec::new(), pools(&["one", "two"]), Vec::new(), &[]);
         let with_both = routers.snapshot().generation;
         routers.report(a.clone(), said(with_both, &[]), at(20));
         routers.report(b.clone(), said(with_both, &[]), at(20));
         assert!(routers.has_acknowledged("orders.qa.uk", at(20)));
         assert!(!routers.is_clear("one", at(20)), "it is routed");
 
-        assert!(routers.publish(Vec::new(), pools(&["two"]), Vec::new()));
+        assert!(routers.publish(Vec::new(), pools(&["two"]), Vec::new(), &[]));
         let without = routers.snapshot().generation;
         assert!(!routers.has_acknowledged("orders.qa.uk", at(20)));
         assert!(!routers.is_clear("one", at(20)), "nobody acknowledged");
@@ -353,8 +361,8 @@ pub(crate) mod tests {
     #[test]
     fn the_same_again_is_no_new_generation() {
         let mut routers = Routers::new(7, at(0));
-        assert!(routers.publish(Vec::new(), pools(&["one"]), Vec::new()));
-        assert!(!routers.publish(Vec::new(), pools(&["one"]), Vec::new()));
+        assert!(routers.publish(Vec::new(), pools(&["one"]), Vec::new(), &[]));
+        assert!(!routers.publish(Vec::new(), pools(&["one"]), Vec::new(), &[]));
         assert_eq!(routers.snapshot().generation, 8);
     }
 
@@ -380,11 +388,11 @@ pub(crate) mod tests {
             since: at(0),
             by: "ann".into(),
         };
-        routers.publish(Vec::new(), pools(&["one"]), Vec::new());
+        routers.publish(Vec::new(), pools(&["one"]), Vec::new(), &[]);
         let before = routers.snapshot().generation;
         routers.report(a.clone(), said(before, &[]), at(1));
         routers.report(b.clone(), said(before, &[]), at(1));
-        routers.publish(Vec::new(), pools(&["one"]), vec![shield.clone()]);
+        routers.publish(Vec::new(), pools(&["one"]), vec![shield.clone()], &[]);
         let state = routers.shield(&shield, true, at(1));
         assert_eq!((state.generation, state.waiting.len()), (before + 1, 2));
         assert!(routers.has_acknowledged("orders.qa.uk", at(1)), "no rollout waits for a shield");
@@ -398,7 +406,7 @@ pub(crate) mod tests {
             "a router without a lease is not waited for"
         );
 
-        routers.publish(Vec::new(), pools(&["one"]), Vec::new());
+        routers.publish(Vec::new(), pools(&["one"]), Vec::new(), &[]);
         let after = routers.snapshot().generation;
         assert_eq!((after, routers.waiting(after, at(2))), (before + 2, vec![a, b]));
         assert_eq!(routers.shield(&shield, true, at(2)).generation, after + 1, "it is not published");
@@ -410,7 +418,7 @@ pub(crate) mod tests {
         let mut routers = Routers::new(7, at(0));
         let name: Name = "router".parse().unwrap();
         let route = Route { path: "/orders".into(), pool: "orders.qa.uk".into(), ..Route::default() };
-        routers.publish(vec![route], pools(&["one"]), Vec::new());
+        routers.publish(vec![route], pools(&["one"]), Vec::new(), &[]);
         let limited =
             |requests| Limited { pool: Some("orders.qa.uk".into()), reason: "rate".into(), requests };
         let ejection = Ejection { instance: "one".into(), reason: "5 failures".into(), until: at(30) };

@@ -87,7 +87,9 @@ impl World {
         }
         let opens = !std::mem::replace(&mut self.is_open, true);
         let (routes, pools) = compose::routing(&self.rows, &self.nodes, now);
-        self.routers.publish(routes, pools, shields::in_order(&self.rows.shields)) || opens
+        let declared = self.rows.declarations.as_ref().map(|row| &row.declarations.platform);
+        let trusted = declared.map(|platform| platform.trusted_proxies.as_slice()).unwrap_or_default();
+        self.routers.publish(routes, pools, shields::in_order(&self.rows.shields), trusted) || opens
     }
 
     /// Works out anew how many instances each service should have.

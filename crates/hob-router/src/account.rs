@@ -1,5 +1,6 @@
 //! The account of one request: what is told about it once it has ended, however it ended.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hob_core::{Name, Scope};
@@ -11,7 +12,6 @@ use tokio::time::Instant;
 use crate::check::Host;
 use crate::fleet::Ticket;
 use crate::gateway::Gateway;
-use crate::headers::Origin;
 use crate::lobby::Lobby;
 
 /// What a request was, kept for its access record. Every part is a reference to bytes that exist anyway.
@@ -21,7 +21,8 @@ pub(crate) struct Seen {
     pub(crate) target: Uri,
     pub(crate) request_id: HeaderValue,
     pub(crate) traceparent: HeaderValue,
-    pub(crate) origin: Arc<Origin>,
+    /// The client's address, as far as those who are trusted say.
+    pub(crate) client: IpAddr,
 }
 
 /// How a request ended.
@@ -129,7 +130,7 @@ impl Account {
             bytes: self.bytes,
             request_id: text(&self.seen.request_id),
             traceparent: Some(text(&self.seen.traceparent)),
-            client: self.seen.origin.address.ip().to_canonical().to_string(),
+            client: self.seen.client.to_canonical().to_string(),
             attempts: self.attempts,
             error,
         };

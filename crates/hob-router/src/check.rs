@@ -8,6 +8,7 @@ use http::uri::Uri;
 use http::{Method, StatusCode, request};
 
 use crate::Limits;
+use crate::headers::Present;
 
 /// The host that a request is for.
 #[derive(Clone, Debug)]
@@ -28,10 +29,14 @@ impl Host {
 }
 
 /// Checks a request's head; returns its host, or why it is refused.
-pub(crate) fn check(head: &request::Parts, limits: &Limits) -> Result<Host, Box<Problem>> {
+pub(crate) fn check(head: &request::Parts, limits: &Limits, present: Present) -> Result<Host, Box<Problem>> {
     check_target(&head.method, &head.uri, limits)?;
-    check_framing(head)?;
-    check_length(head, limits)?;
+    if present.has(Present::TRANSFER_ENCODING) {
+        check_framing(head)?;
+    }
+    if present.has(Present::CONTENT_LENGTH) {
+        check_length(head, limits)?;
+    }
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (Some(value), None) = (hosts.next(), hosts.next()) else {
         return Err(bad("a request needs one Host header; name the host once"));
@@ -72,8 +77,9 @@ fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Box<P
 
 /// Whether a segment means here or above (RFC 3986, 5.2.4), also when its dots are percent-encoded.
 fn is_dot_segment(segment: &str) -> bool {
-    let is_short = segment.len() <= "%2e%2e".len();
-    is_short && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
+    // Nearly every segment is done here.
+    let may_be = segment.starts_with(['.', '%']) && segment.len() <= "%2e%2e".len();
+    may_be && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
 /// hyper frames a body by its last transfer coding and drops Content-Length beside it. A coding before `chunked` would
@@ -92,10 +98,15 @@ fn check_length(head: &request::Parts, limits: &Limits) -> Result<(), Box<Proble
     let Some(length) = head.headers.get(header::CONTENT_LENGTH) else { return Ok(()) };
     let length: Option<u64> = length.to_str().ok().and_then(|length| length.parse().ok());
     if length.is_some_and(|length| length > limits.body_bytes_max) {
-        let detail = format!("the request's body has more than {} bytes", limits.body_bytes_max);
-        return Err(Box::new(Problem::new(code::BODY_TOO_LARGE, detail)));
+        return Err(too_large(limits));
     }
     Ok(())
+}
+
+/// What is said of a body that is larger than is passed on.
+pub(crate) fn too_large(limits: &Limits) -> Box<Problem> {
+    let detail = format!("the request's body has more than {} bytes", limits.body_bytes_max);
+    Box::new(Problem::new(code::BODY_TOO_LARGE, detail))
 }
 
 fn read_host(value: &HeaderValue) -> Option<Host> {
@@ -161,7 +172,9 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let (head, ()) = request.body(()).unwrap().into_parts();
-            let verdict = check(&head, &Limits::default()).err().map(|problem| problem.status);
+            let verdict = check(&head, &Limits::default(), Present::of(&head.headers))
+                .err()
+                .map(|problem| problem.status);
             assert_eq!(verdict, status, "{method} {target} {headers:?}");
         };
         let host = ("host", "shop.example");

@@ -108,10 +108,12 @@ impl Connections {
 
     fn add(&self, arrival: Arrival) {
         let client = network(arrival.address.ip());
+        // All clients of a trusted proxy come from its address.
+        let is_many = self.gateway.fleet.trusts(arrival.address.ip());
         // Under the lock, so that the task cannot take itself out before it was put in.
         let mut open = lock(&self.open);
         let of_client = open.by_client.entry(client).or_default();
-        if *of_client >= self.gateway.limits.client_connections_max {
+        if *of_client >= self.gateway.limits.client_connections_max && !is_many {
             self.gateway.counts.add(None, "connections");
             return;
         }

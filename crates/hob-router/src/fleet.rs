@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hob_core::Clock;
-use hob_wire::{Ejection, InstanceTraffic, Pool as PoolSpec, RoutingSnapshot, Target};
+use hob_wire::{Ejection, InstanceTraffic, Network, Pool as PoolSpec, RoutingSnapshot, Target};
 use http::HeaderMap;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -40,6 +40,8 @@ pub(crate) struct Fleet {
     /// Something happened that the core should hear of at once.
     pub(crate) urgent: Notify,
     clock: Clock,
+    /// Who may say whom a request comes from.
+    trusted: ArcSwap<Vec<Network>>,
 }
 
 #[derive(Default)]
@@ -88,6 +90,7 @@ impl Fleet {
             changes: watch::Sender::new(0),
             urgent: Notify::new(),
             clock,
+            trusted: ArcSwap::default(),
         }
     }
 
@@ -100,6 +103,9 @@ impl Fleet {
 
     /// Routes every request from now on by this snapshot.
     pub(crate) fn install(&self, snapshot: &RoutingSnapshot) {
+        if **self.trusted.load() != snapshot.trusted_proxies {
+            self.trusted.store(Arc::new(snapshot.trusted_proxies.clone()));
+        }
         let mut known = lock(&self.known);
         let pools: std::collections::HashMap<&str, Arc<Pool>> = snapshot
             .pools
@@ -159,6 +165,12 @@ impl Fleet {
                 return Claim::Ticket(ticket);
             }
         }
+    }
+
+    /// Whether an address may say whom a request comes from.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let trusted = self.trusted.load();
+        !trusted.is_empty() && trusted.iter().any(|network| network.contains(address))
     }
 
     /// For waiting until a table newer than some epoch is there.

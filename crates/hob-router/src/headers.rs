@@ -27,6 +27,55 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::EXPECT,
 ];
 
+/// Which of the headers that the router looks for a head has. They are found in one pass: most are missing, and looking each up
+/// by itself took a tenth of a request's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Present(u16);
+
+impl Present {
+    pub(crate) const CONNECTION: u16 = 1;
+    const HOP_BY_HOP: u16 = (1 << 9) - 1;
+    pub(crate) const TRANSFER_ENCODING: u16 = 1 << 3;
+    pub(crate) const UPGRADE: u16 = 1 << 4;
+    pub(crate) const CONTENT_LENGTH: u16 = 1 << 9;
+    pub(crate) const REQUEST_ID: u16 = 1 << 10;
+    pub(crate) const TRACEPARENT: u16 = 1 << 11;
+    pub(crate) const TRACESTATE: u16 = 1 << 12;
+    pub(crate) const X_FORWARDED_FOR: u16 = 1 << 13;
+    pub(crate) const FORWARDED: u16 = 1 << 14;
+
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self(headers.keys().fold(0, |bits, name| bits | Self::bit(name.as_str())))
+    }
+
+    /// Whether the head had any of these. What was removed since still counts.
+    pub(crate) fn has(self, bits: u16) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// The first nine in the order of [`HOP_BY_HOP`].
+    fn bit(name: &str) -> u16 {
+        match name {
+            "connection" => Self::CONNECTION,
+            "keep-alive" => 1 << 1,
+            "proxy-connection" => 1 << 2,
+            "transfer-encoding" => Self::TRANSFER_ENCODING,
+            "upgrade" => Self::UPGRADE,
+            "te" => 1 << 5,
+            "proxy-authorization" => 1 << 6,
+            "proxy-authenticate" => 1 << 7,
+            "expect" => 1 << 8,
+            "content-length" => Self::CONTENT_LENGTH,
+            "x-request-id" => Self::REQUEST_ID,
+            "traceparent" => Self::TRACEPARENT,
+            "tracestate" => Self::TRACESTATE,
+            "x-forwarded-for" => Self::X_FORWARDED_FOR,
+            "forwarded" => Self::FORWARDED,
+            _ => 0,
+        }
+    }
+}
+
 /// Headers that `Connection` may not have removed: without them the request would mean something else.
 const KEPT: [HeaderName; 5] =
     [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::AUTHORIZATION, header::COOKIE];
@@ -53,12 +102,17 @@ impl Origin {
 }
 
 /// Removes what concerned the last connection only.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) {
+    if !present.has(Present::HOP_BY_HOP) {
+        return;
+    }
+    if present.has(Present::CONNECTION) {
         strip_named(headers);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    for (at, name) in HOP_BY_HOP.iter().enumerate() {
+        if present.has(1 << at) {
+            headers.remove(name);
+        }
     }
 }
 
@@ -79,25 +133,60 @@ fn strip_named(headers: &mut HeaderMap) {
     }
 }
 
-/// Tells the instance who asked, for what host. `host` is the request's Host header.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, origin: &Origin, host: &HeaderValue) {
-    let chain = match headers.get(&X_FORWARDED_FOR) {
-        None => origin.ip.clone(),
-        Some(_) => {
-            joined(headers, &X_FORWARDED_FOR, origin.ip.as_bytes()).unwrap_or_else(|| origin.ip.clone())
+/// Whom a request comes from when a trusted proxy brought it: the last in its list that is no such proxy itself. What stands
+/// before that one, anybody may have written.
+pub(crate) fn client_of(headers: &HeaderMap, peer: IpAddr, is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let lists: Vec<&[u8]> = headers.get_all(&X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    let mut client = peer;
+    for entry in lists.iter().rev().flat_map(|list| list.rsplit(|byte| *byte == b',')) {
+        let address = std::str::from_utf8(entry).ok().and_then(|text| read_address(text.trim()));
+        let Some(address) = address else { return client };
+        client = address;
+        if !is_trusted(address) {
+            return client;
         }
+    }
+    client
+}
+
+/// An address, also with a port or in brackets, as some proxies write it.
+fn read_address(text: &str) -> Option<IpAddr> {
+    let plain = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
+    let address: Option<IpAddr> = plain.parse().ok();
+    address.or_else(|| text.parse::<SocketAddr>().ok().map(|with_port| with_port.ip()))
+}
+
+/// Tells the instance who asked, for what host. `host` is the request's Host header. What a trusted proxy said of the scheme and
+/// the host stays as it is.
+pub(crate) fn add_forwarded(
+    headers: &mut HeaderMap,
+    origin: &Origin,
+    host: &HeaderValue,
+    present: Present,
+    is_trusted: bool,
+) {
+    let chain = match present.has(Present::X_FORWARDED_FOR) {
+        false => origin.ip.clone(),
+        true => joined(headers, &X_FORWARDED_FOR, origin.ip.as_bytes()).unwrap_or_else(|| origin.ip.clone()),
     };
     headers.insert(X_FORWARDED_FOR, chain);
-    headers.insert(X_FORWARDED_PROTO, if origin.is_secure { HTTPS } else { HTTP });
-    headers.insert(X_FORWARDED_HOST, host.clone());
-    let mut element = Vec::with_capacity(origin.forwarded_for.len() + host.len() + 12);
+    let proto = if origin.is_secure { HTTPS } else { HTTP };
+    if is_trusted {
+        headers.entry(X_FORWARDED_PROTO).or_insert(proto);
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    } else {
+        headers.insert(X_FORWARDED_PROTO, proto);
+        headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+    let mut element =
+        Vec::with_capacity(origin.forwarded_for.len() + host.len() + if origin.is_secure { 13 } else { 12 });
     element.extend_from_slice(origin.forwarded_for.as_bytes());
     // A host that was checked holds neither quote nor backslash.
     element.extend_from_slice(host.as_bytes());
     element.extend_from_slice(if origin.is_secure { b"\";proto=https" } else { b"\";proto=http" });
-    let chain = match headers.get(header::FORWARDED) {
-        None => HeaderValue::from_maybe_shared(bytes::Bytes::from(element)).ok(),
-        Some(_) => joined(headers, &header::FORWARDED, &element),
+    let chain = match present.has(Present::FORWARDED) {
+        false => HeaderValue::from_maybe_shared(bytes::Bytes::from(element)).ok(),
+        true => joined(headers, &header::FORWARDED, &element),
     };
     if let Some(chain) = chain {
         headers.insert(header::FORWARDED, chain);
@@ -183,8 +272,38 @@ mod tests {
             ("upgrade", "h2c"),
             ("proxy-connection", "keep-alive"),
         ]);
-        strip_hop_by_hop(&mut given);
+        let present = Present::of(&given);
+        strip_hop_by_hop(&mut given, present);
         assert_eq!(given, headers(&[("x-kept", "1"), ("host", "a"), ("cookie", "b")]));
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whom_a_request_comes_from() {
+        let is_trusted = |address: IpAddr| address.to_string().starts_with("10.");
+        let check = |lists: &[&'static str], client: &str| {
+            let given: Vec<_> = lists.iter().map(|list| ("x-forwarded-for", *list)).collect();
+            let found = client_of(&headers(&given), "10.0.0.1".parse().unwrap(), is_trusted);
+            assert_eq!(found.to_string(), client, "{lists:?}");
+        };
+        check(&["9.9.9.9"], "9.9.9.9");
+        check(&["6.6.6.6, 9.9.9.9, 10.0.0.2"], "9.9.9.9");
+        check(&["6.6.6.6", "9.9.9.9:4711 ,10.0.0.2"], "9.9.9.9");
+        check(&["[2001:db8::1]:443"], "2001:db8::1");
+        check(&["10.0.0.3, 10.0.0.2"], "10.0.0.3");
+        check(&["9.9.9.9, unknown"], "10.0.0.1");
+        check(&[], "10.0.0.1");
+        let mut given = headers(&[("x-forwarded-proto", "https"), ("x-forwarded-for", "9.9.9.9")]);
+        let origin = Origin::new("10.0.0.1:4000".parse().unwrap(), false);
+        let present = Present::of(&given);
+        add_forwarded(&mut given, &origin, &HeaderValue::from_static("a"), present, true);
+        assert_eq!(
+            (&given["x-forwarded-proto"], &given["x-forwarded-for"], &given["x-forwarded-host"]),
+            (
+                &HeaderValue::from_static("https"),
+                &HeaderValue::from_static("9.9.9.9, 10.0.0.1"),
+                &HeaderValue::from_static("a")
+            )
+        );
     }
 
     #[test]
@@ -192,7 +311,7 @@ mod tests {
         let host = HeaderValue::from_static("shop.example:8080");
         let origin = Origin::new("10.0.0.7:4000".parse().unwrap(), false);
         let mut fresh = HeaderMap::new();
-        add_forwarded(&mut fresh, &origin, &host);
+        add_forwarded(&mut fresh, &origin, &host, Present::default(), false);
         assert_eq!(fresh["x-forwarded-for"], "10.0.0.7");
         assert_eq!(fresh["x-forwarded-proto"], "http");
         assert_eq!(fresh["x-forwarded-host"], "shop.example:8080");
@@ -205,7 +324,8 @@ mod tests {
             ("x-forwarded-host", "forged"),
         ]);
         let origin = Origin::new("[2001:db8::1]:4000".parse().unwrap(), false);
-        add_forwarded(&mut carried, &origin, &host);
+        let present = Present::of(&carried);
+        add_forwarded(&mut carried, &origin, &host, present, false);
         assert_eq!(carried["x-forwarded-for"], "1.2.3.4, 5.6.7.8, 2001:db8::1");
         assert_eq!(
             carried["forwarded"],

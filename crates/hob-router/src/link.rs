@@ -76,6 +76,8 @@ pub(crate) enum SendError {
     Nonsense(hyper::Error),
     /// The client broke off within its body.
     Client,
+    /// The client's body is larger than is passed on.
+    ClientTooLarge,
     /// The client's body stood still for too long.
     ClientSlow,
     /// The instance took too long.
@@ -132,6 +134,7 @@ impl Link {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(request) => SendError::NotSent(Box::new(request)),
+                None if tape.is_too_large() => SendError::ClientTooLarge,
                 None if tape.is_broken() => SendError::Client,
                 None if error.error().is_parse() => SendError::Nonsense(error.into_error()),
                 None => SendError::Broken(error.into_error()),

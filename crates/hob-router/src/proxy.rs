@@ -23,7 +23,7 @@ use crate::activity::Activity;
 use crate::answer::Answer;
 use crate::fleet::{Ask, Claim};
 use crate::gateway::Gateway;
-use crate::headers::{self, Origin};
+use crate::headers::{self, Origin, Present};
 use crate::hold::Hold;
 use crate::instance::Instance;
 use crate::link::{Link, Patience, SendError};
@@ -54,14 +54,24 @@ pub(crate) async fn handle(
         headers::from_h2(&mut request);
     }
     let started = Instant::now();
-    let request_id = trace::request_id(request.headers(), || gateway.clock.now());
-    let upgrade = headers::wants_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+    let present = Present::of(request.headers());
+    let request_id = trace::request_id(request.headers(), present, || gateway.clock.now());
+    let is_websocket = present.has(Present::UPGRADE) && headers::wants_websocket(&request);
+    let upgrade = is_websocket.then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
-    let host = match check::check(&head, &gateway.limits) {
+    let host = match check::check(&head, &gateway.limits, present) {
         Ok(host) => host,
         Err(problem) => return Ok(refuse(*Box::<Refusal>::from(problem), &request_id, &client.activity)),
     };
-    let seen = prepare(&mut head, host, &request_id, &client.origin);
+    let peer = client.origin.address.ip();
+    let is_trusted = gateway.fleet.trusts(peer);
+    let address = match is_trusted && present.has(Present::X_FORWARDED_FOR) {
+        true => headers::client_of(&head.headers, peer, |address| gateway.fleet.trusts(address)),
+        false => peer,
+    };
+    headers::strip_hop_by_hop(&mut head.headers, present);
+    headers::add_forwarded(&mut head.headers, &client.origin, &host.value, present, is_trusted);
+    let seen = prepare(&mut head, host, &request_id, address, present);
     let account = Account::new(Arc::clone(&gateway), seen, started);
     let mut passage =
         Passage { gateway: Arc::clone(&gateway), account, tried: Vec::new(), hold: None, is_admitted: false };
@@ -91,12 +101,11 @@ fn prepare(
     head: &mut request::Parts,
     host: check::Host,
     request_id: &HeaderValue,
-    origin: &Arc<Origin>,
+    client: IpAddr,
+    present: Present,
 ) -> Seen {
-    headers::strip_hop_by_hop(&mut head.headers);
-    headers::add_forwarded(&mut head.headers, origin, &host.value);
     head.headers.insert(trace::REQUEST_ID, request_id.clone());
-    let traceparent = trace::renew(&mut head.headers);
+    let traceparent = trace::renew(&mut head.headers, present);
     head.version = Version::HTTP_11;
     head.extensions.clear();
     if head.uri.authority().is_some() {
@@ -109,7 +118,7 @@ fn prepare(
         target: head.uri.clone(),
         request_id: request_id.clone(),
         traceparent,
-        origin: Arc::clone(origin),
+        client,
     }
 }
 
@@ -137,7 +146,7 @@ impl Passage {
             "*" => "/",
             path => path,
         };
-        let client = self.account.seen.origin.address.ip();
+        let client = self.account.seen.client;
         loop {
             let ask = Ask { host: host.name(), path, headers, client };
             match self.gateway.fleet.claim(&ask, &self.tried) {
@@ -193,7 +202,8 @@ impl Passage {
         let gateway = Arc::clone(&self.gateway);
         let limits = &gateway.limits;
         let is_repeatable = is_idempotent(&head.method);
-        let tape = Tape::new(body, if is_repeatable { limits.replay_bytes_max } else { 0 });
+        let kept_bytes_max = if is_repeatable { limits.replay_bytes_max } else { 0 };
+        let tape = Tape::new(body, kept_bytes_max, limits.body_bytes_max);
         let mut head = head;
         let mut sent = 0;
         loop {
@@ -216,6 +226,10 @@ impl Passage {
                     request.into_parts().0
                 }
                 SendError::Broken(error) => self.repeat(spare, &tape, &error)?,
+                SendError::ClientTooLarge => {
+                    gateway.counts.add(None, "body");
+                    return Err(check::too_large(limits).into());
+                }
                 other => return Err(failure(other).into()),
             };
             if is_reused {
@@ -285,7 +299,8 @@ impl Passage {
         activity: &Arc<Activity>,
     ) -> Response<Answer> {
         let (mut head, incoming) = response.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
+        let present = Present::of(&head.headers);
+        headers::strip_hop_by_hop(&mut head.headers, present);
         head.headers.insert(trace::REQUEST_ID, self.account.seen.request_id.clone());
         head.version = Version::HTTP_11;
         self.account.status = head.status.as_u16();
@@ -331,7 +346,9 @@ fn failure(error: SendError) -> Box<Problem> {
         SendError::ClientSlow => {
             Box::new(Problem::new(code::BAD_REQUEST, "the request's body stood still for too long"))
         }
-        SendError::Broken(_) | SendError::NotSent(_) => bad_instance("the instance broke off"),
+        SendError::Broken(_) | SendError::NotSent(_) | SendError::ClientTooLarge => {
+            bad_instance("the instance broke off")
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hob_core::Name;
 use hob_wire::{InstanceTraffic, Limited, RouterReport};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::core_client::CoreClient;
@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 
 /// How often the router reports.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Reports out of turn keep this distance, so that instances which empty one by one do not each make one.
+/// Reports out of turn keep this distance from the one before, so that instances which empty one by one do not each make one.
 const DISTANCE: Duration = Duration::from_millis(10);
 
 /// Reports until `stop`, and one last time then.
@@ -35,15 +35,17 @@ pub(crate) async fn report(
     let mut from = gateway.clock.now();
     let mut records_told = 0;
     let mut is_heard = true;
+    let mut reported = Instant::now();
     loop {
         let is_last = tokio::select! {
             _ = ticks.tick() => false,
             () = gateway.fleet.urgent.notified() => {
-                tokio::time::sleep(DISTANCE).await;
+                tokio::time::sleep_until(reported + DISTANCE).await;
                 false
             }
             () = stop.cancelled() => true,
         };
+        reported = Instant::now();
         gateway.fleet.drop_old_links(gateway.limits.reuse_idle);
         let (generation, traffic) = gateway.fleet.take_traffic();
         merge(&mut unsent, traffic);

@@ -1,12 +1,12 @@
 //! Which release takes a request while two share a pool's requests: by headers, or by a hash of the client's address, so
-//! that a client stays where it was. What no share claims goes to releases that no share names.
+//! or of a cookie's value, so that a client stays where it was. What no share claims goes to releases that no share names.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use hob_wire::Share;
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{COOKIE, HeaderName, HeaderValue};
 
 use crate::instance::Instance;
 
@@ -25,6 +25,8 @@ struct Compiled {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Clients whose hash is within take part; all when there are headers alone.
     buckets: std::ops::Range<u64>,
+    /// The cookie whose value is hashed in place of the client's address.
+    cookie: Option<String>,
     is_only: bool,
     instances: Vec<Arc<Instance>>,
 }
@@ -56,7 +58,8 @@ impl Shares {
                 }
             };
             let (is_only, instances) = (share.only, of(share.release));
-            Compiled { headers: headers.unwrap_or_default(), buckets, is_only, instances }
+            let (headers, cookie) = (headers.unwrap_or_default(), share.cookie.clone());
+            Compiled { headers, buckets, cookie, is_only, instances }
         };
         let is_named =
             |instance: &&Arc<Instance>| shares.iter().any(|share| share.release == instance.release);
@@ -78,8 +81,10 @@ impl Shares {
         client: IpAddr,
         headers: &HeaderMap,
     ) -> impl Iterator<Item = &[Arc<Instance>]> {
-        let bucket = bucket(client, self.seed);
+        let by_address = bucket(client, self.seed);
         let is_in = |share: &&Compiled| {
+            let value = share.cookie.as_deref().and_then(|name| cookie(headers, name));
+            let bucket = value.map_or(by_address, |value| mix(value, self.seed) % ALL);
             share.buckets.contains(&bucket)
                 && share.headers.iter().all(|(name, value)| headers.get(name) == Some(value))
         };
@@ -97,6 +102,13 @@ fn bucket(client: IpAddr, seed: u64) -> u64 {
         IpAddr::V6(address) => mix(&address.octets()[..8], seed),
     };
     hash % ALL
+}
+
+/// A cookie's value, when the request carries one that is not empty (RFC 6265, 4.2.1).
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let named = |pair: &'h [u8]| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    pairs.filter_map(named).find(|value| !value.is_empty())
 }
 
 /// FNV-1a, and the last mixing steps of MurmurHash3, without which neighbouring addresses would stay neighbours.
@@ -146,6 +158,26 @@ mod tests {
             assert!(!is_in(&ten) || is_in(&thirty), "{address} moved back");
         }
         assert!((900..1100).contains(&counts.0) && (2800..3200).contains(&counts.1), "{counts:?}");
+    }
+
+    #[test]
+    fn a_cookie_keeps_a_client_wherever_it_comes_from() {
+        let share =
+            Share { release: 2, weight: Some(30), cookie: Some("sid".to_owned()), ..Share::default() };
+        let shares = Shares::compile("orders", &[share], &instances());
+        let carrying = |text: &str| HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(text).unwrap())]);
+        let mut count = 0;
+        for number in 0..1000 {
+            let headers = carrying(&format!("a=1; sid={number};x=2"));
+            let there = goes_to(&shares, "10.0.0.1", &headers)[0];
+            assert_eq!(there, goes_to(&shares, "10.9.9.9", &headers)[0], "{number} moved with its address");
+            count += u32::from(there == 2);
+        }
+        assert!((250..350).contains(&count), "{count}");
+        for other in ["sid=", "xsid=7", "sidx=7", "other=7"] {
+            let by_address = goes_to(&shares, "10.0.0.1", &HeaderMap::new());
+            assert_eq!(goes_to(&shares, "10.0.0.1", &carrying(other)), by_address, "{other}");
+        }
     }
 
     #[test]

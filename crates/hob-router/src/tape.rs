@@ -23,6 +23,8 @@ struct Reel {
     is_keeping: bool,
     is_over: bool,
     is_broken: bool,
+    is_too_large: bool,
+    bytes_max: u64,
     bytes: u64,
     size: SizeHint,
 }
@@ -33,14 +35,21 @@ pub(crate) struct Play {
     position: usize,
 }
 
-/// The client broke off in the middle of its request.
+/// Why a body does not go on.
 #[derive(Debug, thiserror::Error)]
-#[error("read the request's body")]
-pub(crate) struct Broken(#[source] hyper::Error);
+pub(crate) enum Broken {
+    /// The client broke off in the middle of its request.
+    #[error("read the request's body")]
+    Client(#[source] hyper::Error),
+    /// There is more of it than is passed on. How much there would be was not announced.
+    #[error("pass on a request's body of more than {0} bytes")]
+    TooLarge(u64),
+}
 
 impl Tape {
-    /// A tape that keeps up to `kept_bytes_max` bytes for playing them again; with 0 it can be played once.
-    pub(crate) fn new(source: Incoming, kept_bytes_max: usize) -> Self {
+    /// A tape of at most `bytes_max` bytes that keeps up to `kept_bytes_max` of them for playing them again; with 0 it can be
+    /// played once.
+    pub(crate) fn new(source: Incoming, kept_bytes_max: usize, bytes_max: u64) -> Self {
         if source.is_end_stream() {
             return Self { shared: None };
         }
@@ -53,6 +62,8 @@ impl Tape {
             is_keeping: kept_bytes_max > 0,
             is_over: false,
             is_broken: false,
+            is_too_large: false,
+            bytes_max,
             bytes: 0,
         };
         Self { shared: Some(Arc::new(Mutex::new(reel))) }
@@ -71,6 +82,11 @@ impl Tape {
     /// Whether the client broke off.
     pub(crate) fn is_broken(&self) -> bool {
         self.read(false, |reel| reel.is_broken)
+    }
+
+    /// Whether there was more of it than is passed on.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.read(false, |reel| reel.is_too_large)
     }
 
     /// Whether all of it was read from the client.
@@ -97,11 +113,15 @@ impl Reel {
             }
             Some(Err(error)) => {
                 self.is_broken = true;
-                return Poll::Ready(Some(Err(Broken(error))));
+                return Poll::Ready(Some(Err(Broken::Client(error))));
             }
             Some(Ok(frame)) => frame,
         };
         match frame.data_ref() {
+            Some(data) if self.bytes + data.len() as u64 > self.bytes_max => {
+                (self.is_broken, self.is_too_large) = (true, true);
+                return Poll::Ready(Some(Err(Broken::TooLarge(self.bytes_max))));
+            }
             Some(data) => self.keep(data.clone()),
             // Trailers come last and once; a request with trailers is simply not repeated.
             None => self.stop_keeping(),

@@ -4,6 +4,7 @@ use hob_core::{Id, Timestamp};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
+use crate::headers::Present;
 use crate::random;
 
 /// The header of the request's id.
@@ -18,8 +19,13 @@ const REQUEST_ID_LENGTH_MAX: usize = 128;
 const TRACEPARENT_LENGTH: usize = 55;
 
 /// The request's id: the client's when it is one line of visible ASCII, else a new one.
-pub(crate) fn request_id(headers: &HeaderMap, now: impl FnOnce() -> Timestamp) -> HeaderValue {
-    let given = headers.get(&REQUEST_ID).filter(|id| is_sane(id.as_bytes()));
+pub(crate) fn request_id(
+    headers: &HeaderMap,
+    present: Present,
+    now: impl FnOnce() -> Timestamp,
+) -> HeaderValue {
+    let given = if present.has(Present::REQUEST_ID) { headers.get(&REQUEST_ID) } else { None };
+    let given = given.filter(|id| is_sane(id.as_bytes()));
     given.cloned().unwrap_or_else(|| {
         let mut random = [0; 10];
         random[..8].copy_from_slice(&random::bits().to_be_bytes());
@@ -34,19 +40,17 @@ fn is_sane(id: &[u8]) -> bool {
 
 /// Writes the trace context as it goes to the instance: the trace carried on when there is a proper one, else a new
 /// one, and in both cases a new parent, which stands for the router.
-pub(crate) fn renew(headers: &mut HeaderMap) -> HeaderValue {
+pub(crate) fn renew(headers: &mut HeaderMap, present: Present) -> HeaderValue {
     let mut text = [b'-'; TRACEPARENT_LENGTH];
     text[..2].copy_from_slice(b"00");
-    let mut given = headers.get_all(&TRACEPARENT).iter();
-    let carried = match (given.next(), given.next()) {
-        (Some(one), None) => parse(one.as_bytes()),
-        _ => None,
-    };
+    let carried = if present.has(Present::TRACEPARENT) { only(headers).and_then(parse) } else { None };
     if let Some((trace, flags)) = carried {
         text[3..35].copy_from_slice(trace);
         text[53..].copy_from_slice(flags);
     } else {
-        headers.remove(&TRACESTATE);
+        if present.has(Present::TRACESTATE) {
+            headers.remove(&TRACESTATE);
+        }
         write_hex(&mut text[3..19], random::bits());
         // Never all zeros, which would make the id invalid.
         write_hex(&mut text[19..35], random::bits() | 1);
@@ -56,6 +60,13 @@ pub(crate) fn renew(headers: &mut HeaderMap) -> HeaderValue {
     let value = HeaderValue::from_bytes(&text).expect("hexadecimal digits and dashes");
     headers.insert(TRACEPARENT, value.clone());
     value
+}
+
+/// The one traceparent; of several none is good.
+fn only(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut given = headers.get_all(&TRACEPARENT).iter();
+    let one = given.next()?;
+    given.next().is_none().then_some(one.as_bytes())
 }
 
 /// The trace id and the flags of a proper traceparent; of a later version, as much as version 0 knows.
@@ -77,9 +88,12 @@ fn parse(text: &[u8]) -> Option<(&[u8], &[u8])> {
     is_proper.then_some((trace, flags))
 }
 
+/// Writes 16 digits.
 fn write_hex(place: &mut [u8], bits: u64) {
-    for (at, digit) in place.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[((bits >> (4 * at)) & 15) as usize];
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in place.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -95,7 +109,8 @@ mod tests {
             headers.append(TRACEPARENT, value.parse().unwrap());
         }
         headers.insert(TRACESTATE, "vendor=1".parse().unwrap());
-        let value = renew(&mut headers);
+        let present = Present::of(&headers);
+        let value = renew(&mut headers, present);
         (value.to_str().unwrap().to_owned(), headers)
     }
 
@@ -140,7 +155,7 @@ mod tests {
         let check = |given: &str, is_kept: bool| {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(given).unwrap());
-            let id = request_id(&headers, || Timestamp::EPOCH);
+            let id = request_id(&headers, Present::of(&headers), || Timestamp::EPOCH);
             assert_eq!(id == given, is_kept, "{given:?}");
             assert!(is_sane(id.as_bytes()));
         };

@@ -42,7 +42,7 @@ pub(crate) async fn open(
     body: Incoming,
 ) -> Result<Answered, Box<Refusal>> {
     headers::mark_websocket(&mut head.headers);
-    let tape = Tape::new(body, 0);
+    let tape = Tape::new(body, 0, passage.gateway.limits.body_bytes_max);
     let gateway = Arc::clone(&passage.gateway);
     let limits = &gateway.limits;
     loop {
@@ -82,7 +82,8 @@ pub(crate) fn join(
 ) -> Response<Answer> {
     let of_instance = hyper::upgrade::on(&mut agreed);
     let (mut head, _) = agreed.into_parts();
-    headers::strip_hop_by_hop(&mut head.headers);
+    let present = headers::Present::of(&head.headers);
+    headers::strip_hop_by_hop(&mut head.headers, present);
     headers::mark_websocket(&mut head.headers);
     head.headers.insert(REQUEST_ID, account.seen.request_id.clone());
     head.extensions.clear();

@@ -17,6 +17,7 @@ pub mod incoming;
 mod instance;
 mod issue;
 mod live;
+mod network;
 mod node;
 mod observation;
 mod package;
@@ -57,6 +58,7 @@ pub use incoming::{EventFlaw, Incoming, Payload, Unread};
 pub use instance::{Instance, InstanceState};
 pub use issue::{Evidence, Issue, IssueState, Transition};
 pub use live::{FromClient, ToClient};
+pub use network::{BadNetwork, Network};
 pub use node::{
     Confinement, InstanceReport, Intended, IntendedInstance, JoinAnswer, JoinRequest, NodeFacts, NodeReport,
     Shot, Usage,

@@ -6,6 +6,8 @@ use hob_core::{Name, Scope, TopicName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Network;
+
 mod read;
 
 /// A parsed and checked `hob.yml`.
@@ -24,6 +26,10 @@ pub struct Platform {
     /// Origin of entities' hrefs; may contain `${environment}` and `${tenant}`. The router's own when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
+    /// Who stands before the routers and may say whom a request comes from (`X-Forwarded-For`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Network>,
     /// The topic that is a scope's clock, by `environment/tenant`; the wall clock for scopes not named.
     #[serde(default)]
     pub clocks: BTreeMap<String, TopicName>,

@@ -6,7 +6,7 @@ use hob_core::{Histogram, Name, Scope, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Drain, Retry, RouteLimit};
+use crate::{Drain, Network, Retry, RouteLimit};
 
 /// Everything a router needs to know: one item of the stream `GET /v1/routing`, each time the whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,10 @@ pub struct RoutingSnapshot {
     pub routes: Vec<Route>,
     /// The instances, by pool name.
     pub pools: BTreeMap<String, Pool>,
+    /// Who may say whom a request comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Network>,
     /// What is held back or answered by the router itself, on people's orders; the first that matches counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shields: Vec<Shield>,
@@ -78,12 +82,15 @@ impl Pool {
 pub struct Share {
     /// The release; targets of it that are not ready leave its share to the rest.
     pub release: u64,
-    /// Per cent of the requests; a client stays where it was by a hash of its address, or of its cookie.
+    /// Per cent of the requests; a client stays where it was by a hash of its address, or of `cookie`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u8>,
     /// Requests that carry all of these headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// The cookie by which a client stays where it was; by its address when it sends none of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
     /// Whether these targets take nothing else.
     #[serde(default)]
     pub only: bool,

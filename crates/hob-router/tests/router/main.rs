@@ -13,4 +13,5 @@ mod hold;
 mod repeat;
 mod secure;
 mod stream;
+mod terms;
 mod websocket;

@@ -261,6 +261,9 @@ pub struct StepTerms {
     /// Per cent of the requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u8>,
+    /// The cookie by which a client stays in the share or out of it; by its address when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
     /// Requests that carry these headers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,

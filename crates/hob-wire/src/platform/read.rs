@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use hob_core::Name;
 
-use crate::Flaw;
 use crate::platform::Platform;
 use crate::yaml::{Flaws, Node, Reader, Value, parse_documents};
+use crate::{Flaw, Network};
 
 /// Environments or tenants of one platform.
 const NAMES_MAX: usize = 64;
+/// Networks that stand before the routers.
+const NETWORKS_MAX: usize = 64;
 
 /// Keys of the full file that are not built yet.
 const LATER: &[&str] = &["ports", "channels"];
@@ -37,9 +39,11 @@ fn platform(node: &Node, flaws: &mut Flaws) -> Option<Platform> {
     let services = map.take("services").map(|n| n.texts(flaws)).unwrap_or_default();
     let rules = map.take("rules").map(|n| n.texts(flaws)).unwrap_or_default();
     let public_url = map.take("public_url").and_then(|n| origin(n, flaws));
+    let trusted_proxies = map.take("trusted_proxies").map(|n| networks(n, flaws)).unwrap_or_default();
     let clocks = map.take("clocks").map(|n| clocks(n, &environments, &tenants, flaws)).unwrap_or_default();
     map.finish(flaws);
-    Some(Platform { platform: name?, environments, tenants, services, rules, public_url, clocks })
+    let platform = name?;
+    Some(Platform { platform, environments, tenants, services, rules, public_url, trusted_proxies, clocks })
 }
 
 fn names(node: &Node, flaws: &mut Flaws) -> Vec<Name> {
@@ -56,6 +60,14 @@ fn names(node: &Node, flaws: &mut Flaws) -> Vec<Name> {
         }
     }
     names
+}
+
+fn networks(node: &Node, flaws: &mut Flaws) -> Vec<Network> {
+    let items = node.list(flaws);
+    if items.len() > NETWORKS_MAX {
+        flaws.at(node, format!("expected at most {NETWORKS_MAX} networks, found {}", items.len()));
+    }
+    items.iter().filter_map(|item| item.parse(flaws)).collect()
 }
 
 fn origin(node: &Node, flaws: &mut Flaws) -> Option<String> {
@@ -103,6 +115,7 @@ tenants: [uk, ie]
 services: ['*']
 rules: ['rules/*.yml']
 public_url: http://${tenant}.takeaway.test
+trusted_proxies: [127.0.0.1, 10.0.0.0/8]
 clocks: {demo/uk: city.clock}
 ";
 
@@ -111,6 +124,7 @@ clocks: {demo/uk: city.clock}
         let platform = Platform::read("hob.yml", TAKEAWAY).unwrap();
         assert_eq!(platform.default_scope().to_string(), "demo/uk");
         assert_eq!(platform.scopes().len(), 2);
+        assert_eq!(platform.trusted_proxies.len(), 2);
         let scope = platform.default_scope();
         assert_eq!(platform.clock_topic(&scope).map(|t| t.as_str()), Some("city.clock"));
     }
@@ -133,6 +147,7 @@ clocks: {demo/uk: city.clock}
         check("http://${tenant}.takeaway.test", "takeaway.test/x", "is no origin");
         check("demo/uk", "prod/uk", "there is no scope `prod/uk`");
         check("demo/uk", "uk", "as a scope");
+        check("10.0.0.0/8", "10.0.0.0/40", "as a network");
         check(TAKEAWAY, "", "the key `platform` is missing");
     }
 }

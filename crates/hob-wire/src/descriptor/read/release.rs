@@ -19,6 +19,8 @@ const DEADLINE_MS_MAX: u64 = 24 * 3_600_000;
 const STEPS_MAX: usize = 20;
 const GATES_MAX: usize = 10;
 const HEADERS_MAX: usize = 10;
+/// Letters of a cookie's name.
+const COOKIE_LETTERS_MAX: usize = 100;
 /// A step, and the bake, take at most this long.
 const STEP_MS_MAX: u64 = 7 * 24 * 3_600_000;
 /// Requests below which an error ratio says nothing, unless told otherwise.
@@ -87,6 +89,7 @@ fn step(node: &Node, flaws: &mut Flaws) -> Option<StepTerms> {
     let mut map = Reader::map(node, flaws)?;
     let weight = map.take("weight").and_then(|n| count(n, 1, 100, flaws));
     let headers = map.take("headers").map(|n| headers(n, flaws)).unwrap_or_default();
+    let cookie = map.take("cookie").and_then(|n| cookie(n, flaws));
     let tenant = map.take("tenant").and_then(|n| n.parse(flaws));
     let time = map.take("for");
     let for_ms = time.map_or(Some(0), |n| millis(n, 0, STEP_MS_MAX, flaws));
@@ -96,12 +99,26 @@ fn step(node: &Node, flaws: &mut Flaws) -> Option<StepTerms> {
         let hint = "give it a `weight`, `headers`, or both; or a `tenant` alone";
         flaws.hint(node, "a step says who goes first", hint);
     }
+    if cookie.is_some() && weight.is_none() {
+        let hint = "add `weight`: the cookie says which clients are in it";
+        flaws.hint(node, "a cookie alone shares nothing", hint);
+    }
     if time.is_none() && weight != Some(100) {
         flaws.hint(node, "the key `for` is missing", "say how long this step is held, for example 2m");
     }
     map.finish(flaws);
     let weight = weight.and_then(|weight| u8::try_from(weight).ok());
-    Some(StepTerms { weight, headers, tenant, for_ms: for_ms? })
+    Some(StepTerms { weight, cookie, headers, tenant, for_ms: for_ms? })
+}
+
+fn cookie(node: &Node, flaws: &mut Flaws) -> Option<String> {
+    let name = node.text(flaws)?;
+    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > COOKIE_LETTERS_MAX || !name.chars().all(is_token) {
+        flaws.hint(node, format!("`{name}` is no name of a cookie"), "use letters, digits, `-`, `_` and `.`");
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 fn headers(node: &Node, flaws: &mut Flaws) -> BTreeMap<String, String> {
