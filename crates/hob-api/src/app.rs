@@ -11,8 +11,8 @@ use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::guard::{Door, guard, name_request};
 use crate::resource::{
-    declarations, entities, events, instances, issues, joining, logs, metrics, nodes, packages, routing,
-    scale, services, shields, status, subscriptions, topics,
+    actions, declarations, entities, events, instances, issues, joining, logs, map, metrics, nodes, packages,
+    routing, rules, scale, services, shields, status, subscriptions, topics,
 };
 use crate::shortcut::App;
 use crate::state::Api;
@@ -36,6 +36,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         events::endpoints(),
         subscriptions::endpoints(),
         issues::endpoints(),
+        actions::endpoints(),
+        rules::endpoints(),
+        map::endpoints(),
         logs::endpoints(),
         metrics::endpoints(),
         live::endpoints(),

@@ -148,6 +148,16 @@ codes! {
     CERTIFICATE = 118, 503, "A certificate cannot be used";
     /// The subscription names no endpoint, so that there is nothing to sign.
     NO_SINK = 120, 409, "The subscription has no endpoint";
+    /// Another person did something to the issue in between.
+    ISSUE_CHANGED = 140, 409, "Somebody was quicker";
+    /// The issue cannot just be over while its condition holds.
+    ISSUE_HOLDS = 141, 409, "The issue's condition still holds";
+    /// Children of the issue are open.
+    ISSUE_CHILDREN = 142, 409, "Issues that it explains are open";
+    /// The action is not offered now, or was done already.
+    ACTION_REFUSED = 143, 409, "The action cannot be done now";
+    /// Somebody stopped all actions.
+    ACTIONS_PAUSED = 144, 409, "All actions are paused";
 }
 
 #[cfg(test)]

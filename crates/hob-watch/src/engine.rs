@@ -4,32 +4,45 @@
 //! gives the same outputs for the same inputs whoever drives it: the service over the event log, a replay, or a
 //! simulator. Time is the scope's clock, which only inputs move.
 
+mod act;
 mod bind;
 mod cell;
+mod command;
 mod counts;
+mod day;
+mod desk;
 mod entity;
 mod evidence;
+mod family;
 mod figures;
+mod guard;
 mod issue;
 mod judge;
 mod links;
+mod members;
 mod positions;
+mod priority;
 mod step;
+mod storm;
 mod sums;
 mod timers;
+mod wake;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use hob_core::{Digest, Scope, Timestamp};
-use hob_wire::{Event, Issue, IssueState, Observation, Transition};
+use hob_wire::{Action, Event, Issue, Observation, Transition};
 
+use crate::command::{Command, Refusal};
 use crate::expression::Evaluator;
 use crate::fields::Shapes;
 use crate::model::Rules;
 use crate::rows::{CellRow, FORM, StateRow};
+pub use act::ACTIONS_MAX;
 use counts::Tally;
+use desk::Desk;
 pub use figures::Count;
 use timers::{Timer, Timers};
 
@@ -81,28 +94,6 @@ pub enum What {
     },
 }
 
-/// What a person decided about an issue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// What.
-    pub verb: Verb,
-    /// The issue's id.
-    pub issue: String,
-    /// Who.
-    pub actor: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// What may be decided about an issue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// I attend to it.
-    Acknowledge,
-    /// It is over.
-    Resolve,
-}
-
 /// What follows from an input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
@@ -123,26 +114,14 @@ pub enum Output {
         /// The issue's id.
         issue: String,
     },
+    /// This is to be done: called, and its result told by [`crate::Verb::Acted`].
+    Do(Box<Action>),
     /// What became of the command at this sequence.
     Answer {
         /// The command's sequence.
         sequence: u64,
         /// Nothing when it was done.
         refusal: Option<Refusal>,
-    },
-}
-
-/// Why a command was not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such issue.
-    Unknown,
-    /// It is in this state already, thanks to this person.
-    Already {
-        /// The state.
-        state: IssueState,
-        /// Who was first, when it is known.
-        by: Option<String>,
     },
 }
 
@@ -172,6 +151,8 @@ pub struct Engine {
     resolved: BTreeSet<(Timestamp, String)>,
     /// Entities that count now, by kind, in the order of its figures.
     counting: BTreeMap<String, Vec<u64>>,
+    /// Indexes over unresolved issues.
+    desk: Desk,
     /// [`StateRow::forgotten`] for looking up.
     forgotten: BTreeSet<String>,
     /// The input that is being taken.
@@ -202,6 +183,7 @@ impl Engine {
             nowhere: CellRow::default(),
             newest: BTreeMap::new(),
             resolved: BTreeSet::new(),
+            desk: Desk::default(),
             counting: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             at: At::default(),
@@ -266,6 +248,16 @@ impl Engine {
         self.counted(rule, href)
     }
 
+    /// An entity.
+    pub(crate) fn entity(&self, href: &str) -> Option<&crate::rows::EntityRow> {
+        self.state.entities.get(href)
+    }
+
+    /// All entities, by href.
+    pub(crate) fn entities(&self) -> impl Iterator<Item = (&Arc<str>, &crate::rows::EntityRow)> {
+        self.state.entities.iter()
+    }
+
     /// Makes everything anew that is derived from the state and the rules.
     fn derive(&mut self) {
         self.referrers.clear();
@@ -283,21 +275,7 @@ impl Engine {
                 self.timers.arm(at, Timer::Forget { href: Arc::clone(href) });
             }
         }
-        self.derive_issues();
-    }
-
-    fn derive_issues(&mut self) {
-        self.newest.clear();
-        self.resolved.clear();
-        let mut issues: Vec<&Issue> = self.state.issues.values().map(|row| &row.issue).collect();
-        // An unresolved issue is the newest of its key, whenever it opened.
-        issues.sort_by_key(|issue| (issue.state != IssueState::Resolved, issue.opened, issue.id.clone()));
-        for issue in issues {
-            self.newest.insert((issue.rule.clone(), issue.key.clone()), issue.id.clone());
-            if let (IssueState::Resolved, Some(at)) = (issue.state, issue.resolved) {
-                self.resolved.insert((at, issue.id.clone()));
-            }
-        }
+        self.derive_desk();
     }
 }
 

@@ -7,15 +7,18 @@ use std::time::Duration;
 use hob_bus::{Bus, Filter, hob_topics};
 use hob_core::{Clock, Digest, Scope, Timestamp, TopicName};
 use hob_store::Store;
-use hob_wire::{Event, FileText, Flaw, Issue, IssueState, Notice};
+use hob_wire::{Action, ActionsState, Event, FileText, Flaw, Issue, IssueDay, Notice, Place, WatchedEntity};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::act::Act;
 use crate::checkpoint::store_rules;
-use crate::engine::Refusal;
+use crate::command::{Command, Refusal, Verb};
 use crate::fetch::Fetch;
 use crate::fetcher::Fetcher;
-use crate::inputs::{ACKNOWLEDGE, RESOLVE, RULES, hob_topic};
+use crate::inputs::{RULES, hob_topic};
+use crate::performer::Performer;
+pub use crate::question::{EntityFilter, IssueFilter, Parent, RuleSummary};
 use crate::rows::{CommandRow, ScopeClock};
 use crate::service::{Pace, Service};
 use crate::view::View;
@@ -27,36 +30,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const PAGE: usize = 1_000;
 /// How long stopping may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
-
-/// Which issues are meant. What is left out does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IssueFilter {
-    /// In one of these states; in any when empty.
-    pub states: Vec<IssueState>,
-    /// Opened by this rule.
-    pub rule: Option<String>,
-    /// About this href.
-    pub about: Option<String>,
-}
-
-/// A rule, and how it does in a scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleSummary {
-    /// Its name.
-    pub name: String,
-    /// The kind of entity that it is about.
-    pub about: String,
-    /// The file that declares it.
-    pub file: String,
-    /// Issues of it that are not resolved.
-    pub open: u64,
-    /// Issues that it ever opened.
-    pub opened_total: u64,
-    /// `watching`, or `unknown` when its expressions could not be answered for some entity lately.
-    pub state: &'static str,
-    /// Why, when `unknown`.
-    pub reason: Option<String>,
-}
 
 /// A number on the live strip.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +64,7 @@ struct Inner {
     store: Store,
     bus: Bus,
     fetch: Arc<dyn Fetch>,
+    act: Arc<dyn Act>,
     scopes: RwLock<BTreeMap<Scope, Watched>>,
     /// One change of rules at a time.
     changing: tokio::sync::Mutex<()>,
@@ -102,31 +76,34 @@ struct Watched {
     stop: watch::Sender<bool>,
     service: JoinHandle<()>,
     fetcher: JoinHandle<()>,
+    performer: JoinHandle<()>,
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         self.fetcher.abort();
+        self.performer.abort();
         self.service.abort();
     }
 }
 
 impl Watch {
     /// Opens the watch over a store and a bus: for each scope, restores the engine from its newest checkpoint, reads
-    /// on from there, and fetches what notices name. Must be called within a tokio runtime.
+    /// on from there, fetches what notices name, and does what rules and people want done. Must be called within a tokio runtime.
     pub async fn open(
         store: &Store,
         bus: &Bus,
         fetch: Arc<dyn Fetch>,
+        act: Arc<dyn Act>,
         scopes: Vec<Scope>,
     ) -> Result<Self, Error> {
-        Ok(Self::open_at_pace(store, bus, fetch, scopes, Pace::default()))
+        Ok(Self::open_at_pace(store, bus, (fetch, act), scopes, Pace::default()))
     }
 
     pub(crate) fn open_at_pace(
         store: &Store,
         bus: &Bus,
-        fetch: Arc<dyn Fetch>,
+        (fetch, act): (Arc<dyn Fetch>, Arc<dyn Act>),
         scopes: Vec<Scope>,
         pace: Pace,
     ) -> Self {
@@ -135,6 +112,7 @@ impl Watch {
             store: store.clone(),
             bus: bus.clone(),
             fetch,
+            act,
             scopes: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -178,28 +156,73 @@ impl Watch {
         self.inner.view(scope)?.issue(id).ok_or_else(|| unknown(scope, id))
     }
 
-    /// Says that somebody attends to an issue, and returns it as it is then. Durable when it returns.
-    /// [`Error::IssueState`] when it is acknowledged or resolved already.
-    pub async fn acknowledge(
-        &self,
-        scope: &Scope,
-        id: &str,
-        actor: &str,
-        reason: &str,
-    ) -> Result<Arc<Issue>, Error> {
-        self.inner.command(ACKNOWLEDGE, scope, id, actor, reason).await
+    /// Does what a person decided about an issue, and returns it as it is then. Durable when it returns. Refused with
+    /// who was first when somebody was quicker.
+    pub async fn decide(&self, scope: &Scope, command: Command) -> Result<Arc<Issue>, Error> {
+        let view = self.inner.view(scope)?;
+        // Nothing is recorded about an issue that nobody knows.
+        let id = command.issue.clone();
+        view.issue(&id).ok_or_else(|| unknown(scope, &id))?;
+        self.inner.command(&view, command).await?;
+        view.issue(&id).ok_or_else(|| unknown(scope, &id))
     }
 
-    /// Says that an issue is over, and returns it as it is then. Durable when it returns. While its condition holds
-    /// on, the rule opens no new one. [`Error::IssueState`] when it is resolved already.
-    pub async fn resolve(
+    /// Stops all actions, or lets them be done again. Durable when it returns.
+    pub async fn switch_actions(
         &self,
         scope: &Scope,
-        id: &str,
+        is_paused: bool,
         actor: &str,
         reason: &str,
-    ) -> Result<Arc<Issue>, Error> {
-        self.inner.command(RESOLVE, scope, id, actor, reason).await
+    ) -> Result<ActionsState, Error> {
+        let view = self.inner.view(scope)?;
+        let verb = if is_paused { Verb::PauseActions } else { Verb::ResumeActions };
+        let (actor, reason) = (actor.to_owned(), reason.to_owned());
+        let command = Command { verb, issue: String::new(), actor, reason, revision: None };
+        self.inner.command(&view, command).await?;
+        let state = view.engine().actions_state();
+        Ok(state)
+    }
+
+    /// What was done, was to be done or is proposed, newest first.
+    pub fn actions(&self, scope: &Scope) -> Result<Vec<Action>, Error> {
+        Ok(self.inner.view(scope)?.engine().actions().cloned().collect())
+    }
+
+    /// Whether anything may act.
+    pub fn actions_state(&self, scope: &Scope) -> Result<ActionsState, Error> {
+        Ok(self.inner.view(scope)?.engine().actions_state())
+    }
+
+    /// How far the rule engine of a scope is, and a digest of everything that it remembers. Slow: it is for comparing.
+    pub fn standing(&self, scope: &Scope) -> Result<(u64, Timestamp, Digest), Error> {
+        let view = self.inner.view(scope)?;
+        let engine = view.engine();
+        Ok((engine.sequence(), engine.clock(), engine.state_hash()))
+    }
+
+    /// Figures of issues by day, the newest day first.
+    pub fn days(&self, scope: &Scope) -> Result<Vec<IssueDay>, Error> {
+        Ok(self.inner.view(scope)?.engine().days())
+    }
+
+    /// Entities of a kind as the rules know them, by href, and where to go on.
+    pub fn entities(
+        &self,
+        scope: &Scope,
+        filter: &EntityFilter,
+    ) -> Result<(Vec<WatchedEntity>, Option<String>), Error> {
+        self.inner.view(scope)?.entities(filter)
+    }
+
+    /// Everything that has a position.
+    pub fn places(&self, scope: &Scope) -> Result<Vec<Place>, Error> {
+        Ok(self.inner.view(scope)?.places())
+    }
+
+    /// The stream that tells where an entity is: its topic, the member of its records that names the entity, and how.
+    pub fn stream_of(&self, scope: &Scope, href: &str) -> Result<Option<(TopicName, String, String)>, Error> {
+        Ok(self.inner.view(scope)?.stream_of(href))
     }
 
     /// The rules by name, and how they do in a scope.
@@ -282,7 +305,15 @@ impl Inner {
             fetched_topics,
             stop: stopped,
         };
-        Watched { view, stop, service: tokio::spawn(service.run()), fetcher: tokio::spawn(fetcher.run()) }
+        let performer =
+            Performer { bus: self.bus.clone(), view: Arc::clone(&view), act: Arc::clone(&self.act) };
+        Watched {
+            view,
+            stop,
+            service: tokio::spawn(service.run()),
+            fetcher: tokio::spawn(fetcher.run()),
+            performer: tokio::spawn(performer.run()),
+        }
     }
 
     /// Writes a change of rules into the scope's log, unless they are in force.
@@ -341,33 +372,43 @@ impl Inner {
         Ok(published.first.parse().unwrap_or(0))
     }
 
-    async fn command(
-        &self,
-        command: &'static str,
-        scope: &Scope,
-        id: &str,
-        actor: &str,
-        reason: &str,
-    ) -> Result<Arc<Issue>, Error> {
-        let view = self.view(scope)?;
-        // Nothing is recorded about an issue that nobody knows.
-        view.issue(id).ok_or_else(|| unknown(scope, id))?;
+    /// Records a command, waits until the engine has come to it, and tells why it was refused if it was.
+    async fn command(&self, view: &View, command: Command) -> Result<(), Error> {
+        let Command { verb, issue: id, actor, reason, revision } = command;
+        let name = verb.name();
         let row = CommandRow {
-            issue: Some(id.to_owned()),
-            actor: actor.to_owned(),
-            reason: reason.to_owned(),
+            verb: Some(verb),
+            issue: Some(id.clone()).filter(|id| !id.is_empty()),
+            actor,
+            reason,
+            revision,
             ..CommandRow::default()
         };
-        let sequence = self.tell(scope, command, row).await?;
-        let behind = || Error::Behind { id: id.to_owned(), seconds: ANSWER_MAX.as_secs() };
+        let sequence = self.tell(&view.scope, name, row).await?;
+        let behind = || Error::Behind { id: id.clone(), seconds: ANSWER_MAX.as_secs() };
         tokio::time::timeout(ANSWER_MAX, view.wait_for(sequence)).await.map_err(|_| behind())?;
         match view.answer(sequence).ok_or_else(behind)? {
-            None => view.issue(id).ok_or_else(|| unknown(scope, id)),
-            Some(Refusal::Unknown) => Err(unknown(scope, id)),
-            Some(Refusal::Already { state, by }) => {
-                let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
-                Err(Error::IssueState { command, id: id.to_owned(), state, by })
-            }
+            None => Ok(()),
+            Some(refusal) => Err(refused(&view.scope, name, id, refusal)),
         }
+    }
+}
+
+fn refused(scope: &Scope, command: &'static str, id: String, refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Unknown => unknown(scope, &id),
+        Refusal::Already { state, by } => {
+            let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+            Error::IssueState { command, id, state, by }
+        }
+        Refusal::Changed { what } => Error::IssueChanged { command, id, what },
+        Refusal::Holds => Error::IssueHolds { id },
+        Refusal::Children(children) => Error::IssueChildren { command, id, children },
+        Refusal::Action { why } => Error::ActionRefused { id, why },
+        Refusal::Paused { by, reason } => {
+            let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+            Error::ActionsPaused { id, by, reason }
+        }
+        Refusal::Senseless { why } => Error::Senseless { command, id, why },
     }
 }

@@ -6,14 +6,11 @@ use hob_bus::hob_topics;
 use hob_core::{Digest, TopicName};
 use hob_wire::Event;
 
-use crate::engine::{Command, Input, Verb, What};
+use crate::command::{Command, Verb};
+use crate::engine::{Input, What};
 use crate::model::Rules;
 use crate::rows::{CommandRow, ScopeClock};
 
-/// A command's name on `hob.commands`.
-pub(crate) const ACKNOWLEDGE: &str = "acknowledge";
-/// A command's name on `hob.commands`.
-pub(crate) const RESOLVE: &str = "resolve";
 /// A command's name on `hob.commands`.
 pub(crate) const RULES: &str = "rules";
 
@@ -82,14 +79,26 @@ pub(crate) fn take(event: Event, clock: &ScopeClock) -> Taken {
                     let input = Box::new(Input { sequence, recorded, clock: moved, what: What::Clock });
                     Taken::Rules { input, digest, clock }
                 }
-                (ACKNOWLEDGE | RESOLVE, Some(issue), _) => {
-                    let verb = if event.kind == RESOLVE { Verb::Resolve } else { Verb::Acknowledge };
-                    let (actor, reason) = (row.actor, row.reason);
-                    Taken::Input(input(What::Command(Command { verb, issue, actor, reason })))
-                }
-                _ => Taken::Nothing,
+                (name, issue, _) => match row.verb.or_else(|| plain(name)) {
+                    Some(verb) => {
+                        let (actor, reason, revision) = (row.actor, row.reason, row.revision);
+                        let issue = issue.unwrap_or_default();
+                        let command = Command { verb, issue, actor, reason, revision };
+                        Taken::Input(input(What::Command(command)))
+                    }
+                    None => Taken::Nothing,
+                },
             }
         }
         _ => Taken::Input(input(What::Event(Box::new(event)))),
+    }
+}
+
+/// Commands whose names say all.
+fn plain(name: &str) -> Option<Verb> {
+    match name {
+        "acknowledge" => Some(Verb::Acknowledge { held: None }),
+        "resolve" => Some(Verb::Resolve { how: None }),
+        _ => None,
     }
 }

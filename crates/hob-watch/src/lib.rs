@@ -5,8 +5,10 @@
 //! gives the same issues. Only this crate opens issues. Start at [`Watch`], or at [`Engine`] to drive the rules
 //! without a log.
 
+mod act;
 mod cases;
 mod checkpoint;
+mod command;
 mod engine;
 mod error;
 mod expression;
@@ -18,7 +20,9 @@ mod handle;
 mod inputs;
 #[allow(dead_code, reason = "all of the grammar is read before all of it is executed")]
 mod model;
+mod performer;
 mod plan;
+mod question;
 mod reducers;
 mod rows;
 mod rules;
@@ -27,12 +31,12 @@ mod template;
 mod value;
 mod view;
 
+pub use act::{Act, Acted};
 pub use cases::{CaseOutcome, run_cases};
-pub use engine::{
-    Command, Count, ENTITIES_MAX, Engine, Input, Output, RESOLVED_ISSUES_MAX, Refusal, Verb, What,
-};
+pub use command::{Command, Refusal, Verb};
+pub use engine::{ACTIONS_MAX, Count, ENTITIES_MAX, Engine, Input, Output, RESOLVED_ISSUES_MAX, What};
 pub use error::Error;
 pub use fetch::{Fetch, Fetched};
-pub use handle::{FigureValue, Figures, IssueFilter, RuleSummary, Watch};
+pub use handle::{EntityFilter, FigureValue, Figures, IssueFilter, Parent, RuleSummary, Watch};
 pub use model::Rules;
 pub use rules::compile;

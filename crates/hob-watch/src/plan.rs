@@ -152,6 +152,17 @@ impl Plan {
     }
 }
 
+/// What expressions over an entity of a kind read.
+pub(crate) fn needs_of<'a>(
+    kind: &str,
+    kinds: &BTreeMap<String, Arc<EntityKind>>,
+    expressions: impl Iterator<Item = &'a Expression>,
+) -> Needs {
+    let mut reads = Reads::new(kind, kinds);
+    expressions.for_each(|expression| reads.add_expression(expression));
+    reads.needs()
+}
+
 impl KindPlan {
     fn of<'a>(
         kind: &Arc<EntityKind>,

@@ -2,6 +2,7 @@
 //! be derived from it.
 
 mod cell;
+mod desk;
 mod entity;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,12 +10,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use hob_core::{Digest, Timestamp, TopicName};
 use hob_wire::Issue;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub(crate) use cell::{CellRow, Cells, Role, Verdict};
 pub(crate) use entity::{Entities, EntityRow, EventRow, Word};
 
+use crate::command::Verb;
+pub(crate) use desk::{ActionRow, DayRow, DeskRow, Hit, RuleDay, Since};
+
 /// Form of the checkpoint; another one is not read, and the engine replays from the start.
-pub(crate) const FORM: u32 = 2;
+pub(crate) const FORM: u32 = 3;
 
 /// All that an engine remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +57,9 @@ pub(crate) struct StateRow {
     pub(crate) stopped: BTreeMap<String, String>,
     /// When priorities were last made anew.
     pub(crate) ranked: Timestamp,
+    /// What is remembered of issues beyond themselves.
+    #[serde(default)]
+    pub(crate) desk: DeskRow,
 }
 
 /// The values that a rule has seen of a field.
@@ -67,10 +75,60 @@ pub(crate) struct TermsRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct IssueRow {
     pub(crate) issue: Issue,
-    /// The entities whose cells hold it open.
-    pub(crate) members: BTreeSet<String>,
-    /// How many transitions it has had; the newest one's event is named by this number.
-    pub(crate) transitions: u32,
+    /// Where in the log it opened, or came back.
+    #[serde(default)]
+    pub(crate) begun: u64,
+    /// The keys of issues that explain it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) wants: Vec<String>,
+    /// Some of the cells that it was taken from when it was resolved by hand: rule and href.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) silenced: BTreeSet<(String, String)>,
+    /// Its priority and whom it touched when it was snoozed.
+    #[serde(default)]
+    pub(crate) snoozed_at: (u8, u32),
+    /// Whether a person did anything about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_investigated: bool,
+    /// What a person did last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_person: Option<Last>,
+    /// Who resolved it, when that was a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_by: Option<String>,
+    /// How it was when it was last told of.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) told: Map<String, Value>,
+    /// Actions that were tried or proposed for it.
+    #[serde(default)]
+    pub(crate) tries: u32,
+}
+
+impl IssueRow {
+    /// An issue that was just made.
+    pub(crate) fn of(issue: Issue) -> Self {
+        Self {
+            issue,
+            begun: 0,
+            wants: Vec::new(),
+            silenced: BTreeSet::new(),
+            snoozed_at: (0, 0),
+            is_investigated: false,
+            last_person: None,
+            ended_by: None,
+            told: Map::new(),
+            tries: 0,
+        }
+    }
+}
+
+/// What a person did last to an issue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    pub(crate) transition: String,
+    pub(crate) actor: String,
+    /// The issue's revision since.
+    pub(crate) revision: u32,
 }
 
 /// What a checkpoint's key says.
@@ -123,9 +181,15 @@ pub(crate) struct FetchCursorRow {
 /// A command as `hob.commands` carries it; the event's type is the command's name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CommandRow {
+    /// What; only its name, the event's type, when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) verb: Option<Verb>,
     /// The issue that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) issue: Option<String>,
+    /// The revision of the issue that its sender saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<u32>,
     /// Who gave it.
     #[serde(default)]
     pub(crate) actor: String,

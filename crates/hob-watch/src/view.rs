@@ -7,8 +7,10 @@ use hob_core::{Digest, Scope};
 use hob_wire::{Issue, IssueState};
 use tokio::sync::watch;
 
-use crate::engine::{Engine, Output, Refusal};
+use crate::command::Refusal;
+use crate::engine::{Engine, Output};
 use crate::handle::{FigureValue, Figures, IssueFilter, RuleSummary};
+use crate::model::Mode;
 use crate::rows::ScopeClock;
 
 /// Answers to commands that are remembered until their callers have read them.
@@ -84,6 +86,8 @@ impl View {
                     issues.extend(now.map(|now| (issue, Arc::new(now))));
                 }
                 Output::Dropped { issue } => drop(issues.remove(&issue)),
+                // What is to be done is read from the engine, not from here.
+                Output::Do(_) => {}
                 Output::Answer { sequence, refusal } => {
                     let mut answers = lock(&self.answers);
                     answers.insert(sequence, refusal);
@@ -132,16 +136,9 @@ impl View {
         self.issues.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// By priority; resolved ones, newest first, after all others.
+    /// By priority; snoozed ones after all others, then resolved ones, newest first.
     pub(crate) fn issues(&self, filter: &IssueFilter) -> Vec<Arc<Issue>> {
-        let means = |issue: &&Arc<Issue>| {
-            (filter.states.is_empty() || filter.states.contains(&issue.state))
-                && filter.rule.as_ref().is_none_or(|rule| *rule == issue.rule)
-                && filter
-                    .about
-                    .as_ref()
-                    .is_none_or(|about| *about == issue.about || issue.affects.contains(about))
-        };
+        let means = |issue: &&Arc<Issue>| filter.means(issue);
         let known = self.issues.read().unwrap_or_else(PoisonError::into_inner);
         let mut issues: Vec<Arc<Issue>> = known.values().filter(means).cloned().collect();
         drop(known);
@@ -151,7 +148,10 @@ impl View {
             let within = if is_over(a) && is_over(b) {
                 b.resolved.cmp(&a.resolved)
             } else {
-                b.priority.cmp(&a.priority).then(a.opened.cmp(&b.opened))
+                let order = a.snoozed.is_some().cmp(&b.snoozed.is_some());
+                let soon = |issue: &Issue| (issue.members.worst.is_none(), issue.members.worst);
+                let order = order.then(b.priority.cmp(&a.priority));
+                order.then(soon(a).cmp(&soon(b))).then(a.opened.cmp(&b.opened))
             };
             order.then(within).then(a.id.cmp(&b.id))
         });
@@ -164,10 +164,22 @@ impl View {
         let summary = |(name, rule): (&String, &Arc<crate::model::Rule>)| {
             let is_open = |issue: &&Issue| issue.rule == *name && issue.state != IssueState::Resolved;
             let reason = engine.trouble(name);
+            let figures = engine.rule_figures(name);
             RuleSummary {
                 name: name.clone(),
                 about: rule.about.clone(),
                 file: rule.file.clone(),
+                mode: match rule.mode {
+                    Mode::Enabled => "enabled",
+                    Mode::Shadow => "shadow",
+                    Mode::Disabled => "disabled",
+                },
+                by_day: figures.by_day,
+                resolved: figures.resolved,
+                false_alarms: figures.false_alarms,
+                last_opened: figures.last_opened,
+                max_open: rule.budget.max_open,
+                per_entity: rule.budget.per_entity,
                 open: engine.issues().filter(is_open).count() as u64,
                 opened_total: state.opened_total.get(name).copied().unwrap_or(0),
                 state: if reason.is_some() { "unknown" } else { "watching" },

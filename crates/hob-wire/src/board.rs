@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Role;
 
 /// A rule and how it does: an item of `GET /v1/rules`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Its name.
     pub name: String,
@@ -15,15 +15,69 @@ pub struct Rule {
     pub about: String,
     /// The file that declares it.
     pub file: String,
+    /// `enabled`, `shadow` or `disabled`.
+    #[serde(default)]
+    pub mode: String,
     /// Issues of it that are not resolved.
     pub open: u64,
     /// Issues that it ever opened.
     pub opened_total: u64,
+    /// Those of the last seven days on which anything happened, the newest first.
+    #[serde(default)]
+    pub opened_by_day: Vec<OpenedOn>,
+    /// Of its issues of those days that ended, the share that nobody called a false alarm; nothing when none ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// When it last opened one, as far as its issues are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_opened: Option<Timestamp>,
+    /// Its budget: issues that may be open at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_open: Option<u32>,
+    /// Its budget: issues for each entity of a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_entity: Option<f64>,
     /// `watching`, or `unknown` when its expressions could not be answered lately.
     pub state: String,
     /// Why, when `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Issues that a rule opened on a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenedOn {
+    /// `2026-01-05`, in UTC on the scope's clock.
+    pub day: String,
+    /// How many.
+    pub opened: u64,
+}
+
+/// The file that declares a rule: `GET /v1/rules/{name}/text`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleText {
+    /// Its name.
+    pub file: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// How far the rule engine of a scope is: `GET /v1/rules/standing`. Two engines that took the same inputs are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Standing {
+    /// The newest event that it took, 20 digits.
+    pub sequence: String,
+    /// The scope's clock, as it has it.
+    pub clock: Timestamp,
+    /// Of everything that it remembers.
+    pub digest: hob_core::Digest,
+}
+
+/// What is wrong with a rule file: `POST /v1/rules/check`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Checked {
+    /// Every flaw with its place; none when the file may be applied.
+    pub flaws: Vec<crate::ErrorItem>,
 }
 
 /// A number on the live strip.

@@ -4,10 +4,12 @@
 //! a promise. Nothing here does I/O.
 
 mod access;
+mod action;
 mod board;
 pub mod cloudevents;
 mod declarations;
 mod descriptor;
+mod desk;
 mod entity;
 mod event;
 mod flaw;
@@ -16,6 +18,7 @@ mod hal;
 pub mod incoming;
 mod instance;
 mod issue;
+mod issue_command;
 mod live;
 mod network;
 mod node;
@@ -35,9 +38,10 @@ pub mod webhook;
 pub mod yaml;
 
 pub use access::{AccessRecord, Role};
+pub use action::{Action, ActionMode, ActionState, ActionsState, Offer, Paused};
 pub use board::{
-    Applied, EventLogState, Figure, Figures, Me, MetricName, NewRollback, NewRollout, Reason, Rule,
-    SequenceRange, Status, Stored,
+    Applied, Checked, EventLogState, Figure, Figures, Me, MetricName, NewRollback, NewRollout, OpenedOn,
+    Reason, Rule, RuleText, SequenceRange, Standing, Status, Stored,
 };
 pub use cloudevents::{Extension, base64_text};
 pub use declarations::{Change, Declarations, FileText};
@@ -46,6 +50,7 @@ pub use descriptor::{
     RouteLimit, RouteSpec, Sandbox, Scale, Service, Startup, StepTerms, Stop, StopSignal, Strategy,
     TopicSpec, Warmup, When, Window,
 };
+pub use desk::{EntityState, IssueDay, Moment, OutcomeShare, Place, Spread, WatchedEntity};
 pub use entity::Entity;
 pub use event::{Change as EventChange, Draft, Event, Notice, Published, sequence_text};
 pub use flaw::Flaw;
@@ -56,7 +61,11 @@ pub use fleet::{
 pub use hal::{Hal, Link, Links, Page};
 pub use incoming::{EventFlaw, Incoming, Payload, Unread};
 pub use instance::{Instance, InstanceState};
-pub use issue::{Evidence, Issue, IssueState, Transition};
+pub use issue::{Evidence, Issue, IssueState, Member, Members, Snooze, Term, Transition};
+pub use issue_command::{
+    AcknowledgeIssue, ActOnIssue, AssignIssue, LabelIssue, MergeIssue, NoteIssue, ResolveAs, ResolveIssue,
+    SnoozeIssue,
+};
 pub use live::{FromClient, ToClient};
 pub use network::{BadNetwork, Network};
 pub use node::{

@@ -12,7 +12,7 @@ pub enum FromClient {
     Sub {
         /// The browser's name for this subscription; it comes back in every frame.
         id: String,
-        /// `issues`, `figures`, `services`, `instances` or `traffic`.
+        /// `issues`, `issue:<id>`, `figures`, `actions`, `map`, `services`, `instances` or `traffic`.
         view: String,
         /// Narrows the view; what it may be depends on the view.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@
 
 mod events;
 mod fleet;
+mod issues;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use hob_core::Name;
 
 pub(crate) use events::{Entities, Events, LetterChoice, SubscriptionVerb, Subscriptions, TopicVerb};
 pub(crate) use fleet::{Hold, HoldVerb, InstanceVerb, MaintenanceVerb, NodeVerb, Scale, Shielded};
+pub(crate) use issues::{ActionVerb, Actions, IssueArguments, IssueVerb, Issues, OnIssue};
 
 /// Hob ships, runs, connects, watches and mends the services of companies that take orders online.
 #[derive(Parser)]
@@ -132,6 +134,8 @@ pub(crate) enum Verb {
     /// What needs a human now
     #[command(args_conflicts_with_subcommands = true)]
     Issues(Issues),
+    /// What was done about issues, by people and by rules
+    Actions(Actions),
     /// Rules and how they do
     Rules,
     /// The platform as a whole
@@ -321,40 +325,6 @@ pub(crate) struct Metrics {
     /// Length of a step
     #[arg(long, default_value = "10s", value_name = "DURATION")]
     pub(crate) step: String,
-}
-
-#[derive(Args)]
-pub(crate) struct Issues {
-    /// Resolved ones too
-    #[arg(long)]
-    pub(crate) all: bool,
-    #[command(subcommand)]
-    pub(crate) verb: Option<IssueVerb>,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum IssueVerb {
-    /// One issue with what led to it
-    Show {
-        /// The issue's id
-        id: String,
-    },
-    /// Say that you attend to it
-    Ack {
-        /// The issue's id
-        id: String,
-        /// Why, for those who read it later
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
-    /// Say that it is over
-    Resolve {
-        /// The issue's id
-        id: String,
-        /// Why, for those who read it later
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

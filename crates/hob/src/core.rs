@@ -1,5 +1,6 @@
 //! The core process and the router process: the children of `hob up`.
 
+mod act;
 mod announce;
 mod fetch;
 mod housekeeping;

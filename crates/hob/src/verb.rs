@@ -1,5 +1,6 @@
 //! One file per group of verbs; here each finds its own.
 
+mod actions;
 mod agent;
 mod apply;
 mod deploy;
@@ -12,6 +13,7 @@ mod logs;
 mod metrics;
 mod nodes;
 mod routers;
+mod rules;
 mod scale;
 mod shields;
 mod subscriptions;
@@ -86,7 +88,8 @@ async fn remote_verb(global: &Global, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Topics { verb: Some(TopicVerb::Show { name }) } => topics::show(&remote, global, &name).await?,
         Verb::Subscriptions(arguments) => subscriptions::subscriptions(&remote, global, arguments).await?,
         Verb::Issues(arguments) => issues::issues(&remote, global, arguments).await?,
-        Verb::Rules => issues::rules(&remote, global).await?,
+        Verb::Actions(arguments) => actions::actions(&remote, global, arguments).await?,
+        Verb::Rules => rules::rules(&remote, global).await?,
         Verb::Up(_) | Verb::Doctor | Verb::Open | Verb::Openapi | Verb::Explain { .. } => {}
         Verb::Core(_) | Verb::Router(_) | Verb::Agent(_) | Verb::Shim { .. } => {}
     }

@@ -10,11 +10,15 @@ use hob_wire::IssueState;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::resource::issues::figures;
+use crate::resource::rules::figures;
 use crate::state::Api;
 
 /// Traffic is looked at less often than what is at hand in memory: each look reads the log.
 const TRAFFIC_EVERY: Duration = Duration::from_secs(2);
+/// The map is made anew from everything that has a position.
+const MAP_EVERY: Duration = Duration::from_secs(1);
+/// Rows of actions, the newest.
+const ACTIONS_MAX: usize = 200;
 const TRAFFIC_RANGE: Duration = Duration::from_secs(15 * 60);
 const TRAFFIC_STEP: Duration = Duration::from_secs(10);
 /// Rows of issues: the rest is reached by the API.
@@ -30,6 +34,8 @@ enum Kind {
     Issues,
     Issue(String),
     Figures,
+    Actions,
+    Map,
     Services,
     Instances,
     Traffic(Option<Name>),
@@ -41,6 +47,8 @@ impl View {
         let kind = match name {
             "issues" => Kind::Issues,
             "figures" => Kind::Figures,
+            "actions" => Kind::Actions,
+            "map" => Kind::Map,
             "services" => Kind::Services,
             "instances" => Kind::Instances,
             "traffic" => Kind::Traffic(
@@ -50,7 +58,7 @@ impl View {
                 Some(id) => Kind::Issue(id.to_owned()),
                 None => {
                     return Err(format!(
-                        "there is no view `{other}`; there are issues, issue:<id>, figures, services, instances, traffic"
+                        "there is no view `{other}`; there are issues, issue:<id>, figures, actions, map, services, instances, traffic"
                     ));
                 }
             },
@@ -62,8 +70,12 @@ impl View {
     pub(super) fn is_due(&mut self) -> bool {
         let now = tokio::time::Instant::now();
         let is_due = now >= self.next_look;
-        if is_due && matches!(self.kind, Kind::Traffic(_)) {
-            self.next_look = now + TRAFFIC_EVERY;
+        if is_due {
+            match self.kind {
+                Kind::Traffic(_) => self.next_look = now + TRAFFIC_EVERY,
+                Kind::Map => self.next_look = now + MAP_EVERY,
+                _ => {}
+            }
         }
         is_due
     }
@@ -88,6 +100,14 @@ impl View {
                 issue.and_then(|issue| row(id.clone(), issue.as_ref())).into_iter().collect()
             }
             Kind::Figures => figure_rows(api, scope),
+            Kind::Actions => {
+                let actions = api.watch.actions(scope).unwrap_or_default();
+                actions.iter().take(ACTIONS_MAX).filter_map(|one| row(one.id.clone(), one)).collect()
+            }
+            Kind::Map => {
+                let places = api.watch.places(scope).unwrap_or_default();
+                places.iter().filter_map(|place| row(place.href.clone(), place)).collect()
+            }
             Kind::Services => {
                 let services = api.deploy.services(scope).into_iter();
                 services.filter_map(|service| row(service.name.to_string(), &service)).collect()

@@ -1,10 +1,13 @@
-//! Entities: the newest state of one by its href, and those that a topic tells of.
+//! Entities: the newest state of one by its href, those that a topic tells of, and those that rules know of a kind.
+
+mod timeline;
 
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use hob_core::{TopicName, code};
-use hob_wire::{Entity, Hal, Page};
+use hob_core::{Scope, TopicName, code};
+use hob_watch::EntityFilter;
+use hob_wire::{Entity, Hal, Page, WatchedEntity};
 use http::Uri;
 use serde::Deserialize;
 
@@ -15,18 +18,32 @@ use crate::extract::{InScope, PageParams, Params, page};
 use crate::state::Api;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    let about = "The entity at an href with its newest event, or the entities that a topic tells of";
-    vec![
+    let about =
+        "The entity at an href with its newest event, the entities that a topic tells of, or those of a kind";
+    let mut endpoints = vec![
         Endpoint::get("/v1/entities", Who::Anyone, about, get(list))
             .scoped()
             .params(&[
                 ("href", "the entity; or name a topic"),
                 ("topic", "the entities of this topic, in order of their hrefs"),
+                ("kind", "the entities of this kind, as rules know them"),
+                ("filter", "with a kind: an expression over one of them, such as order.state == 'placed'"),
                 ("deleted", "with a topic: only deleted ones (true), or only others (false)"),
             ])
             .paged()
-            .answers::<Page<Entity>>(200),
-    ]
+            .answers::<Entities>(200),
+    ];
+    endpoints.extend(timeline::endpoints());
+    endpoints
+}
+
+/// Entities as the bus knows them; with a kind, as rules do.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it says what either answer looks like")]
+enum Entities {
+    Known(Page<Entity>),
+    Watched(Page<WatchedEntity>),
 }
 
 #[derive(Deserialize)]
@@ -34,6 +51,8 @@ struct EntityParams {
     href: Option<String>,
     topic: Option<TopicName>,
     deleted: Option<bool>,
+    kind: Option<String>,
+    filter: Option<String>,
 }
 
 async fn list(
@@ -44,6 +63,11 @@ async fn list(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
+    if let Some(kind) = wanted.kind {
+        let after = params.cursor_text().map(str::to_owned);
+        let filter = EntityFilter { kind, expression: wanted.filter, href: wanted.href, after, limit };
+        return watched(&api, &scope, filter, &uri);
+    }
     match (wanted.href, wanted.topic) {
         (Some(href), topic) => {
             let mut entities = api.bus.entities_at(&scope, &href).await?;
@@ -56,9 +80,25 @@ async fn list(
             let items = found.entities.into_iter().map(resource).collect();
             Ok(page(items, found.next.as_deref().map(escape), &uri))
         }
-        (None, None) => Err(ApiError::new(code::BAD_REQUEST, "neither `href` nor `topic` is given")
-            .hint("name an entity (?href=https://…), or a topic (?topic=orders)")),
+        (None, None) => {
+            Err(ApiError::new(code::BAD_REQUEST, "neither `href`, nor `topic`, nor `kind` is given")
+                .hint("name an entity (?href=https://…), a topic (?topic=orders) or a kind (?kind=order)"))
+        }
     }
+}
+
+fn watched(api: &Api, scope: &Scope, filter: EntityFilter, uri: &Uri) -> Result<Response, ApiError> {
+    let (found, next) = api.watch.entities(scope, &filter)?;
+    let in_scope = format!("environment={}&tenant={}", scope.environment, scope.tenant);
+    let resource = |entity: WatchedEntity| {
+        let href = escape(&entity.href);
+        let own = format!("/v1/entities?kind={}&href={href}&{in_scope}", escape(&entity.kind));
+        Hal::new(entity, own)
+            .link("timeline", format!("/v1/entities/timeline?href={href}&{in_scope}"))
+            .link("issues", format!("/v1/issues?about={href}&{in_scope}"))
+    };
+    let items = found.into_iter().map(resource).collect();
+    Ok(page(items, next.as_deref().map(escape), uri))
 }
 
 fn resource(entity: Entity) -> Hal<Entity> {
@@ -69,7 +109,7 @@ fn resource(entity: Entity) -> Hal<Entity> {
 }
 
 /// Percent-encodes what may not stand in a query (RFC 3986, 2.3).
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let escaped = text.bytes().map(|byte| match is_plain(byte) {
         true => char::from(byte).to_string(),

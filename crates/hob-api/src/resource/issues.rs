@@ -1,72 +1,89 @@
-//! Issues, the rules that open them, and the figures of the live strip.
+//! Issues: listed, looked at, and what the days were like. What people do to them is in `issues/commands.rs`.
+
+mod commands;
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
-use hob_core::{Scope, code};
-use hob_watch::IssueFilter;
-use hob_wire::{Figure, Figures, Hal, Issue, IssueState, Page, Reason, Rule};
+use axum::routing::get;
+use hob_core::{Scope, Timestamp, code};
+use hob_watch::{IssueFilter, Parent};
+use hob_wire::{ActionState, Hal, Issue, IssueDay, IssueState, Page};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use crate::auth::{Caller, Who};
+use crate::auth::Who;
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
-use crate::extract::{Body, InScope, PageParams, Params, Path, json, page_of};
+use crate::extract::{InScope, PageParams, Params, Path, json, page_of};
 use crate::state::Api;
 
-/// Letters of a reason.
-const REASON_LENGTH_MAX: usize = 500;
+/// Days of figures, unless a page asks for fewer.
+const BY_DAY: &str = "day";
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    vec![
+    let mut endpoints = vec![
         Endpoint::get("/v1/issues", Who::Viewer, "Issues, the most urgent first", get(list))
             .scoped()
             .params(&[
                 ("state", "open, acknowledged, resolved; several with commas"),
                 ("rule", "of this rule"),
-                ("about", "about this href"),
+                ("about", "about this href, or touching it"),
+                ("assignee", "this person's"),
+                ("label", "with this label: false-alarm"),
+                ("q", "with this text in title, key, resolution or notes"),
+                ("parent", "children of this issue; `none`: those without a parent"),
+                ("since", "opened at this time or later"),
+                ("until", "opened before this time"),
+                ("shadow", "true: those of rules in shadow mode, instead of all others"),
             ])
             .paged()
             .answers::<Page<Issue>>(200),
+        Endpoint::get("/v1/issues/figures", Who::Viewer, "What the days were like", get(figures_by_day))
+            .scoped()
+            .params(&[("by", "day")])
+            .paged()
+            .answers::<Page<IssueDay>>(200),
         Endpoint::get("/v1/issues/{id}", Who::Viewer, "One issue with its evidence", get(show))
             .scoped()
             .answers::<Hal<Issue>>(200),
-        Endpoint::post(
-            "/v1/issues/{id}/acknowledge",
-            Who::Operator,
-            "Say that one attends to it",
-            post(acknowledge),
-        )
-        .scoped()
-        .takes::<Reason>()
-        .answers::<Hal<Issue>>(200),
-        Endpoint::post("/v1/issues/{id}/resolve", Who::Operator, "Say that it is over", post(resolve))
-            .scoped()
-            .takes::<Reason>()
-            .answers::<Hal<Issue>>(200),
-        Endpoint::get("/v1/rules", Who::Viewer, "The rules and how they do", get(rules))
-            .scoped()
-            .paged()
-            .answers::<Page<Rule>>(200),
-        Endpoint::get("/v1/figures", Who::Viewer, "The numbers of the live strip", get(show_figures))
-            .scoped()
-            .answers::<Hal<Figures>>(200),
-    ]
+    ];
+    endpoints.extend(commands::endpoints());
+    endpoints
 }
 
+/// An issue with links to what can be done about it now.
 fn resource(issue: &Arc<Issue>, scope: &Scope) -> Hal<Arc<Issue>> {
     let query = format!("?environment={}&tenant={}", scope.environment, scope.tenant);
     let href = format!("/v1/issues/{}", issue.id);
+    let at = |verb: &str| format!("{href}/{verb}{query}");
     let mut resource =
         Hal::new(Arc::clone(issue), format!("{href}{query}")).link("about", issue.about.clone());
-    if issue.state == IssueState::Open {
-        resource = resource.link("acknowledge", format!("{href}/acknowledge{query}"));
+    for verb in ["note", "label"] {
+        resource = resource.link(verb, at(verb));
     }
-    if issue.state != IssueState::Resolved {
-        resource = resource.link("resolve", format!("{href}/resolve{query}"));
+    if issue.state == IssueState::Open {
+        resource = resource.link("acknowledge", at("acknowledge"));
+    }
+    if issue.state == IssueState::Resolved {
+        return resource.link("reopen", at("reopen"));
+    }
+    for verb in ["assign", "snooze", "resolve", "merge"] {
+        resource = resource.link(verb, at(verb));
+    }
+    if let Some(parent) = &issue.parent {
+        resource = resource.link("parent", format!("/v1/issues/{parent}{query}"));
+    }
+    if issue.children > 0 {
+        let and = query.replace('?', "&");
+        resource = resource.link("children", format!("/v1/issues?parent={}{and}", issue.id));
+    }
+    for offer in &issue.actions {
+        if offer.state != ActionState::Running {
+            let relation = format!("act:{}", offer.relation);
+            resource = resource.link(&relation, at(&format!("actions/{}", offer.relation)));
+        }
     }
     resource
 }
@@ -76,6 +93,13 @@ struct ListParams {
     state: Option<String>,
     rule: Option<String>,
     about: Option<String>,
+    assignee: Option<String>,
+    label: Option<String>,
+    q: Option<String>,
+    parent: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    shadow: Option<bool>,
 }
 
 async fn list(
@@ -97,9 +121,44 @@ async fn list(
             }
         });
     }
-    let filter = IssueFilter { states, rule: list.rule, about: list.about };
+    let parent = list.parent.map(|id| if id == "none" { Parent::None } else { Parent::Is(id) });
+    let filter = IssueFilter {
+        states,
+        rule: list.rule,
+        about: list.about,
+        assignee: list.assignee,
+        label: list.label,
+        text: list.q,
+        parent,
+        since: list.since,
+        until: list.until,
+        is_shadow: list.shadow.unwrap_or(false),
+    };
     let issues = api.watch.issues(&scope, &filter)?;
     page_of(issues.iter().map(|issue| resource(issue, &scope)).collect(), &params, &uri)
+}
+
+#[derive(Deserialize)]
+struct FigureParams {
+    by: Option<String>,
+}
+
+async fn figures_by_day(
+    State(api): State<Api>,
+    InScope(scope): InScope,
+    Params(wanted): Params<FigureParams>,
+    Params(params): Params<PageParams>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    if let Some(by) = wanted.by.filter(|by| by != BY_DAY) {
+        return Err(ApiError::new(code::BAD_REQUEST, format!("figures are not kept by `{by}`"))
+            .hint("they are kept by day"));
+    }
+    let days = api.watch.days(&scope)?.into_iter().map(|day| {
+        let issues = format!("/v1/issues?since={}T00:00:00Z", day.day);
+        Hal::new(day, "/v1/issues/figures").link("issues", issues)
+    });
+    page_of(days.collect(), &params, &uri)
 }
 
 async fn show(
@@ -108,74 +167,4 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     Ok(json(StatusCode::OK, &resource(&api.watch.issue(&scope, &id)?, &scope)))
-}
-
-fn checked(reason: Reason) -> Result<String, ApiError> {
-    if reason.reason.chars().count() > REASON_LENGTH_MAX {
-        return Err(ApiError::new(
-            code::INVALID,
-            format!("a reason has at most {REASON_LENGTH_MAX} letters"),
-        ));
-    }
-    Ok(reason.reason)
-}
-
-async fn acknowledge(
-    State(api): State<Api>,
-    InScope(scope): InScope,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(reason): Body<Reason>,
-) -> Result<Response, ApiError> {
-    let issue = api.watch.acknowledge(&scope, &id, &caller.name, &checked(reason)?).await?;
-    Ok(json(StatusCode::OK, &resource(&issue, &scope)))
-}
-
-async fn resolve(
-    State(api): State<Api>,
-    InScope(scope): InScope,
-    caller: Caller,
-    Path(id): Path<String>,
-    Body(reason): Body<Reason>,
-) -> Result<Response, ApiError> {
-    let issue = api.watch.resolve(&scope, &id, &caller.name, &checked(reason)?).await?;
-    Ok(json(StatusCode::OK, &resource(&issue, &scope)))
-}
-
-async fn rules(
-    State(api): State<Api>,
-    InScope(scope): InScope,
-    Params(params): Params<PageParams>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    let rules = api.watch.rules(&scope)?.into_iter().map(|rule| {
-        let rule = Rule {
-            name: rule.name,
-            about: rule.about,
-            file: rule.file,
-            open: rule.open,
-            opened_total: rule.opened_total,
-            state: rule.state.to_owned(),
-            reason: rule.reason,
-        };
-        let issues = format!("/v1/issues?rule={}", rule.name);
-        Hal::new(rule, "/v1/rules").link("issues", issues)
-    });
-    page_of(rules.collect(), &params, &uri)
-}
-
-/// The live strip of a scope.
-pub(crate) fn figures(api: &Api, scope: &Scope) -> Result<Figures, ApiError> {
-    let strip = api.watch.figures(scope)?;
-    let figures = strip.figures.into_iter().map(|figure| Figure {
-        name: figure.name,
-        label: figure.label,
-        value: figure.value,
-        tone: figure.tone,
-    });
-    Ok(Figures { figures: figures.collect(), clock: strip.clock })
-}
-
-async fn show_figures(State(api): State<Api>, InScope(scope): InScope) -> Result<Response, ApiError> {
-    Ok(json(StatusCode::OK, &Hal::new(figures(&api, &scope)?, "/v1/figures")))
 }

@@ -11,7 +11,7 @@ use hob_deploy::{Config, Deploy, Silent, Timings};
 use hob_metrics::Metrics;
 use hob_records::Records;
 use hob_store::{Store, StoreOptions};
-use hob_watch::{Fetch, Fetched, Watch};
+use hob_watch::{Act, Acted, Fetch, Fetched, Watch};
 use hob_wire::{Declarations, Platform, Problem, RecordBatch, Role, SampleBatch, Service};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -29,6 +29,15 @@ impl Fetch for Nothing {
         _: Option<&'a str>,
     ) -> std::pin::Pin<Box<dyn Future<Output = Fetched> + Send + 'a>> {
         Box::pin(async { Fetched::failed("nothing is fetched here".to_owned()) })
+    }
+}
+
+impl Act for Nothing {
+    fn act<'a>(
+        &'a self,
+        _: &'a hob_wire::Action,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Acted> + Send + 'a>> {
+        Box::pin(async { Acted { status: 503, error: Some("nothing is done here".to_owned()) } })
     }
 }
 
@@ -89,7 +98,7 @@ pub(crate) async fn house() -> House {
             .await
             .unwrap();
     tokio::spawn(deploying.run(std::future::pending()));
-    let watch = Watch::open(&store, &bus, Arc::new(Nothing), Vec::new()).await.unwrap();
+    let watch = Watch::open(&store, &bus, Arc::new(Nothing), Arc::new(Nothing), Vec::new()).await.unwrap();
     let tokens = Tokens::open(Arc::clone(&store.kv), Arc::new(Nothing)).await.unwrap();
     for role in [Role::Viewer, Role::Operator, Role::Developer, Role::Admin, Role::Node, Role::Router] {
         let name = serde_json::to_value(role).unwrap();

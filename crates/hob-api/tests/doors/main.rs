@@ -24,6 +24,7 @@ fn fill(path: &str) -> String {
         ("{name}", "x"),
         ("{digest}", "x"),
         ("{id}", "x"),
+        ("{relation}", "x"),
         ("{node}", "node-1"),
         ("{router}", "router"),
         ("{sequence}", "1"),

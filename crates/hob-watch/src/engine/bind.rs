@@ -96,6 +96,12 @@ impl Engine {
         self.evaluator.borrow().value(expression)
     }
 
+    /// Whether an expression is true of an entity.
+    pub(crate) fn is_true(&self, needs: &Needs, expression: &Expression, href: &str) -> bool {
+        self.bind(needs, href);
+        self.evaluator.borrow().answer(expression) == crate::expression::Answer::True
+    }
+
     /// The entity that a rule calls so, when there is one.
     fn called<'a>(&'a self, rule: &Rule, href: &'a str, variable: &str) -> Option<&'a str> {
         if variable == rule.variable {
@@ -125,6 +131,16 @@ impl Engine {
         }
     }
 
+    /// A field of an entity, worked out or as it came, while it is known.
+    pub(super) fn field_of(&self, href: &str, field: &str) -> Option<Json> {
+        let row = self.state.entities.get(href).filter(|row| row.is_known)?;
+        let plan = self.rules.plan.kinds.get(&*row.kind)?;
+        match plan.kind.derive.iter().position(|derive| derive.name == field) {
+            Some(index) => self.work_out(&plan.derived[index], &plan.kind.derive[index].value, href)?.json(),
+            None => row.fields.as_ref()?.get(field),
+        }
+    }
+
     /// All fields of a variable, those that are worked out too, for texts.
     pub(super) fn all_fields(&self, rule: &Rule, href: &str, variable: &str) -> Option<Map<String, Json>> {
         let called = self.called(rule, href, variable)?;
@@ -135,7 +151,7 @@ impl Engine {
     }
 
     /// Adds what is worked out of an entity to its fields.
-    pub(super) fn add_derived(&self, href: &str, row: &EntityRow, map: &mut Map<String, Json>) {
+    pub(crate) fn add_derived(&self, href: &str, row: &EntityRow, map: &mut Map<String, Json>) {
         let Some(plan) = self.rules.plan.kinds.get(&*row.kind) else { return };
         for (derive, needs) in plan.kind.derive.iter().zip(&plan.derived) {
             if let Some(json) = self.work_out(needs, &derive.value, href).and_then(|value| value.json()) {

@@ -77,6 +77,7 @@ impl Engine {
         }
         let fields = Fields::new(fields, &mut self.shapes);
         let Some(row) = self.entity_mut(href, kind) else { return };
+        let is_new = row.fields.is_none();
         let changed = match &row.fields {
             Some(before) if row.is_known => Changed::Fields(fields.changes(before)),
             _ => Changed::All,
@@ -86,10 +87,14 @@ impl Engine {
         row.fields = Some(fields);
         row.is_known = true;
         row.trouble = None;
+        if is_new {
+            self.count_seen(&kind.name);
+        }
         self.follow_fields(href, kind, &moved);
         self.derive_entity(href, &changed, out);
         self.plan_forgetting(href, &changed);
         self.look_at(href, &changed, out);
+        self.entity_changed(href, out);
     }
 
     fn known_again(&mut self, href: &str, out: &mut Vec<Output>) {
@@ -99,6 +104,7 @@ impl Engine {
             row.trouble = None;
             self.derive_entity(href, &Changed::All, out);
             self.look_at(href, &Changed::All, out);
+            self.entity_changed(href, out);
         }
     }
 
@@ -108,6 +114,7 @@ impl Engine {
         if row.is_known {
             row.is_known = false;
             self.look_at(href, &Changed::All, out);
+            self.entity_changed(href, out);
         }
     }
 
@@ -142,7 +149,8 @@ impl Engine {
             row.events.pop_front();
         }
         let (time, recorded) = (event.time, event.recordedtime);
-        row.events.push_back(EventRow { time, recorded, kind: word, sequence });
+        let request = event.requestid.as_deref().map(Box::from);
+        row.events.push_back(EventRow { time, recorded, kind: word, sequence, request });
     }
 
     fn stream_record(&mut self, kind: &KindPlan, event: &Event, out: &mut Vec<Output>) {
@@ -328,6 +336,7 @@ impl Engine {
             return self.remove_entity(href, "the entity is no longer watched", out);
         }
         self.keep_counting(href);
+        self.count_outcomes(href);
         self.remove_entity(href, "the entity is no longer watched", out);
         if self.state.forgotten.len() >= FORGOTTEN_MAX
             && let Some(oldest) = self.state.forgotten.pop_front()

@@ -4,7 +4,7 @@ use hob_core::format_duration;
 use hob_wire::{Evidence, sequence_text};
 use serde_json::{Map, Value, json};
 
-use super::{Command, Engine};
+use super::Engine;
 use crate::model::{Path, Rule};
 
 /// Bytes of an entity's fields, as JSON, that evidence keeps; beyond them only its plain fields.
@@ -16,16 +16,15 @@ impl Engine {
     /// A piece of evidence of this moment.
     pub(super) fn piece(&self, kind: &str, text: String) -> Evidence {
         let (time, recorded) = (self.state.clock, self.at.recorded);
-        Evidence { time, recorded, kind: kind.to_owned(), text, sequence: None, values: Map::new() }
-    }
-
-    /// A piece of evidence of what a person did.
-    pub(super) fn command_piece(&self, done: &str, command: &Command) -> Evidence {
-        let why = if command.reason.is_empty() { String::new() } else { format!(": {}", command.reason) };
-        let mut piece = self.piece("command", format!("{} {done} it{why}", command.actor));
-        piece.sequence = Some(sequence_text(self.at.sequence));
-        piece.values.insert("actor".to_owned(), json!(command.actor));
-        piece
+        Evidence {
+            time,
+            recorded,
+            kind: kind.to_owned(),
+            text,
+            sequence: None,
+            requestid: None,
+            values: Map::new(),
+        }
     }
 
     /// Everything that led to an issue, oldest first.
@@ -37,11 +36,12 @@ impl Engine {
             kind: "event".to_owned(),
             text: event.kind.to_string(),
             sequence: Some(sequence_text(event.sequence)),
+            requestid: event.request.as_deref().map(str::to_owned),
             values: Map::new(),
         });
         let mut evidence: Vec<Evidence> = events.collect();
         if let Some(fields) = &row.fields {
-            let label = self.rules.entities.get(&rule.about).and_then(|kind| kind.label.as_ref());
+            let label = self.rules.entities.get(&rule.variable).and_then(|kind| kind.label.as_ref());
             let label = label.map(|label| label.fill(&self.filling(rule, href)));
             let text = label.unwrap_or_else(|| format!("{} as it was", rule.about));
             evidence.push(Evidence { values: trimmed(&fields.to_map()), ..self.piece("entity", text) });

@@ -39,12 +39,16 @@ impl Engine {
         let now = self.state.clock;
         let Some(row) = self.state.entities.get_mut(href) else { return };
         let cell = row.cells.get_mut(plan.number, Role::Subject);
-        match advance(cell, &judgement, rule.held_for(), rule.keep, now) {
+        let before = cell.verdict;
+        let wish = advance(cell, &judgement, rule.held_for(), rule.keep, now);
+        if cell.verdict != before {
+            self.judged(&rule.name, href, before, out);
+        }
+        match wish {
             Wish::Nothing => {}
             Wish::Open => self.open_if_gated(plan, href, out),
             Wish::Resolve => self.let_go(&rule.name, href, "the condition is no longer true", out),
         }
-        self.look_at_expiry(rule, href);
         let Some(row) = self.state.entities.get_mut(href) else { return };
         let due = row.cells.get(plan.number, Role::Subject).and_then(|cell| cell.due);
         row.cells.settle(plan.number, Role::Subject);

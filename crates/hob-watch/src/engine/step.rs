@@ -68,6 +68,7 @@ impl Engine {
         self.evaluator.borrow_mut().set_now(clock);
         if was_unset {
             self.make_topics();
+            self.begin_probation();
             self.judge_all(out);
         }
         while let Some((at, timer)) = self.timers.pop(clock) {
@@ -76,6 +77,7 @@ impl Engine {
                 Timer::Forget { href } => self.wake_forget(at, &href, out),
             }
         }
+        self.wake_desk(out);
         if clock.since(self.state.ranked) >= RANK_EVERY {
             self.state.ranked = clock;
             self.rank_all(out);
@@ -99,10 +101,7 @@ impl Engine {
         let Some(plan) = rules.plan.rules.get(usize::from(rule)) else { return };
         match role {
             Role::Member => self.count_member(plan, href, out),
-            Role::Subject => {
-                self.expire(&plan.rule.name, href, out);
-                self.judge(plan, href, out);
-            }
+            Role::Subject => self.judge(plan, href, out),
         }
     }
 
@@ -171,6 +170,7 @@ impl Engine {
         self.derive();
         self.make_topics();
         self.make_values(out);
+        self.note_rules();
         self.judge_all(out);
     }
 
@@ -184,6 +184,7 @@ impl Engine {
                 None => "the rule is gone",
                 Some(new) if new.about != plan.rule.about => "the rule is gone",
                 Some(new) if new.mode == Mode::Disabled => "the rule is off",
+                Some(new) if new.mode != plan.rule.mode => "its rule runs in another mode now",
                 Some(new) if !rules.entities.contains_key(&new.about) => "its entity is no longer declared",
                 Some(_) => continue,
             };

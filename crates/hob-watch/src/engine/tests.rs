@@ -5,12 +5,18 @@ mod triggers;
 use std::sync::Arc;
 
 use hob_core::{Scope, Timestamp};
-use hob_wire::{Event, FileText, IssueState, Observation, sequence_text};
+use hob_wire::{Event, FileText, IssueState, Observation, ResolveAs, sequence_text};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Command, Engine, Input, Output, Verb, What};
+use super::{Engine, Input, Output, What};
+use crate::command::{Command, Refusal, Verb};
 use crate::model::Rules;
+
+mod actions;
+mod family;
+mod lifecycle;
+mod simulation;
 
 const RULES: &str = "\
 entity: order
@@ -65,12 +71,23 @@ struct Play {
     sequence: u64,
     told: Vec<String>,
     inputs: Vec<Input>,
+    /// Transitions as they stand in the log.
+    logged: Vec<String>,
+    /// The request that causes events.
+    request: Option<String>,
 }
 
 impl Play {
     fn new(text: &str) -> Self {
         let scope: Scope = "production/uk".parse().unwrap();
-        let mut play = Self { engine: Engine::new(scope), sequence: 0, told: Vec::new(), inputs: Vec::new() };
+        let mut play = Self {
+            engine: Engine::new(scope),
+            sequence: 0,
+            told: Vec::new(),
+            inputs: Vec::new(),
+            logged: Vec::new(),
+            request: None,
+        };
         play.step(None, What::Rules { rules: rules(text), is_other_clock: false });
         play.clock(0);
         play
@@ -85,6 +102,7 @@ impl Play {
         self.engine.step(input, &mut out);
         for output in &out {
             if let Output::Transition { transition, .. } = output {
+                self.logged.push(serde_json::to_string(transition).unwrap());
                 let minute = (self.engine.clock().as_micros() - at(0).as_micros()) / 60_000_000;
                 self.told.push(format!("{minute} {} {}", transition.transition, transition.issue.title));
             }
@@ -145,7 +163,7 @@ impl Play {
             topic: topic.parse().unwrap(),
             sequence: sequence_text(self.sequence + 1),
             recordedtime: Timestamp::from_micros(7),
-            requestid: None,
+            requestid: self.request.clone(),
             traceparent: None,
             entityseq: None,
             entitytag: None,
@@ -155,13 +173,13 @@ impl Play {
         What::Event(Box::new(event))
     }
 
-    fn command(&mut self, verb: Verb, issue: &str) -> Option<super::Refusal> {
-        let command = Command {
-            verb,
-            issue: issue.to_owned(),
-            actor: "anna".to_owned(),
-            reason: "looked at it".to_owned(),
-        };
+    fn command(&mut self, verb: Verb, issue: &str) -> Option<Refusal> {
+        self.command_of("anna", verb, issue, None)
+    }
+
+    fn command_of(&mut self, actor: &str, verb: Verb, issue: &str, revision: Option<u32>) -> Option<Refusal> {
+        let (actor, reason) = (actor.to_owned(), "looked at it".to_owned());
+        let command = Command { verb, issue: issue.to_owned(), actor, reason, revision };
         let out = self.step(None, What::Command(command));
         out.into_iter().find_map(|output| match output {
             Output::Answer { refusal, .. } => Some(refusal),
@@ -306,24 +324,24 @@ fn people_acknowledge_and_resolve() {
     play.saw(O1, order("placed"));
     play.run(4);
     let id = play.only_issue().id.clone();
-    assert_eq!(play.command(Verb::Acknowledge, "nobody"), Some(super::Refusal::Unknown));
-    assert_eq!(play.command(Verb::Acknowledge, &id), None);
+    assert_eq!(play.command(Verb::Acknowledge { held: None }, "nobody"), Some(Refusal::Unknown));
+    assert_eq!(play.command(Verb::Acknowledge { held: None }, &id), None);
     assert_eq!(play.only_issue().assignee.as_deref(), Some("anna"));
     assert_eq!(play.only_issue().priority, 40);
     let by = Some("anna".to_owned());
-    let already = super::Refusal::Already { state: IssueState::Acknowledged, by: by.clone() };
-    assert_eq!(play.command(Verb::Acknowledge, &id), Some(already));
-    assert_eq!(play.command(Verb::Resolve, &id), None);
-    let already = super::Refusal::Already { state: IssueState::Resolved, by };
-    assert_eq!(play.command(Verb::Resolve, &id), Some(already));
+    let already = Refusal::Already { state: IssueState::Acknowledged, by: by.clone() };
+    assert_eq!(play.command(Verb::Acknowledge { held: None }, &id), Some(already));
+    assert_eq!(play.command(Verb::Resolve { how: Some(ResolveAs::FalseAlarm) }, &id), None);
+    let already = Refusal::Already { state: IssueState::Resolved, by };
+    assert_eq!(play.command(Verb::Resolve { how: Some(ResolveAs::FalseAlarm) }, &id), Some(already));
     // The condition holds on: silence, until it was false once.
     play.run(9);
     play.saw(O1, order("accepted"));
     play.saw(O1, order("placed"));
     play.run(12);
-    assert_eq!(play.told().len(), 3);
+    assert_eq!(play.told().len(), 3, "{:?}", play.told());
     play.run(13);
-    assert_eq!(play.told()[3..], ["13 reopened order o1 waits for 4m"]);
+    assert_eq!(play.told()[3..], ["13 opened order o1 waits for 4m"]);
 }
 
 #[test]
@@ -429,13 +447,25 @@ fn act(play: &mut Play, (what, which, how): (u8, u8, u8)) {
         5 => {
             let ids: Vec<String> = play.engine.issues().map(|issue| issue.id.clone()).collect();
             if let Some(id) = ids.get(usize::from(which)) {
-                let verb = if how > 3 { Verb::Resolve } else { Verb::Acknowledge };
+                let is_over = play.engine.issue(id).is_some_and(|issue| issue.state == IssueState::Resolved);
+                let verb = if is_over && how > 2 { Verb::Reopen } else { some_verb(how, &ids) };
                 play.command(verb, id);
             }
         }
         6 => play.event("orders", Some(&orders), None),
         _ if which == 3 => play.clock((now.as_micros() - at(0).as_micros()) / 60_000_000 + 20),
         _ => play.run((now.as_micros() - at(0).as_micros()) / 60_000_000 + 1 + i64::from(how)),
+    }
+}
+
+fn some_verb(how: u8, ids: &[String]) -> Verb {
+    match how {
+        0 => Verb::Acknowledge { held: Some(std::time::Duration::from_secs(120)) },
+        1 => Verb::Snooze { until: None, held: Some(std::time::Duration::from_secs(90)), until_worse: true },
+        2 => Verb::Resolve { how: Some(ResolveAs::Fixed) },
+        3 => Verb::Resolve { how: Some(ResolveAs::Verify) },
+        4 => Verb::Resolve { how: Some(ResolveAs::FalseAlarm) },
+        _ => Verb::Merge { into: ids.first().cloned().unwrap_or_default() },
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Guard {
     pub(crate) max_concurrent: Option<u32>,
     pub(crate) stop_after_failures: Option<u32>,
     pub(crate) only_if: Option<Expression>,
+    /// The rule acts from its first day on.
+    pub(crate) trusted: bool,
 }
 
 /// So many within a time.

@@ -50,6 +50,12 @@ impl Position {
         metres.or_else(|| degrees().map(|(lat, lon)| Self::new(lat, lon, true)))
     }
 
+    /// East and north.
+    pub(crate) fn east_north(&self) -> (f64, f64) {
+        let (first, second) = (self.at.0.0, self.at.1.0);
+        if self.is_degrees { (second, first) } else { (first, second) }
+    }
+
     /// How far another position is, when both are told in the same way.
     pub(crate) fn metres_from(&self, other: Self) -> Option<f64> {
         if self.is_degrees != other.is_degrees {

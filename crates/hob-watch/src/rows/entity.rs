@@ -101,6 +101,9 @@ pub(crate) struct EventRow {
     #[serde(rename = "type")]
     pub(crate) kind: Word,
     pub(crate) sequence: u64,
+    /// The request that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<Box<str>>,
 }
 
 /// What rules keep of an entity's events, by the number of the rule.

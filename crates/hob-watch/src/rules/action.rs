@@ -67,6 +67,10 @@ fn read_guard(document: Document<'_>, node: &Node, names: &Names<'_>, flaws: &mu
         max_concurrent: reader.take("max_concurrent").and_then(|node| count(node, flaws)),
         stop_after_failures: reader.take("stop_after_failures").and_then(|node| count(node, flaws)),
         only_if: reader.take("only_if").and_then(|node| expression(document, node, names, flaws)),
+        trusted: reader
+            .take("trusted")
+            .and_then(|node| node.one_of(&[("true", true), ("false", false)], flaws))
+            .unwrap_or_default(),
     };
     reader.finish(flaws);
     Some(guard)

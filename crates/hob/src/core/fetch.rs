@@ -60,7 +60,7 @@ impl Fetch for ThroughRouter {
 }
 
 /// Host and path of an absolute href.
-fn split(href: &str) -> Option<(&str, &str)> {
+pub(super) fn split(href: &str) -> Option<(&str, &str)> {
     let rest = href.strip_prefix("http://").or_else(|| href.strip_prefix("https://"))?;
     let path = rest.find('/').unwrap_or(rest.len());
     let (host, path) = rest.split_at(path);

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Asked;
+use super::act::ActThroughRouter;
 use super::announce::{announcer, publish};
 use super::fetch::ThroughRouter;
 use super::housekeeping;
@@ -190,7 +191,10 @@ async fn open(settings: &Settings, sizes: Sizes, clock: &Clock) -> Result<Core, 
             .map_err(|error| failed(&error))?;
     let declared = deploy.declarations();
     let scopes = declared.as_ref().map(|(_, declared)| declared.platform.scopes()).unwrap_or_default();
-    let watch = Watch::open(&store, &bus, Arc::new(fetch), scopes).await.map_err(|error| failed(&error))?;
+    let act = ActThroughRouter::new(&settings.router_url()).map_err(|error| failed(&error))?;
+    let watch = Watch::open(&store, &bus, Arc::new(fetch), Arc::new(act), scopes)
+        .await
+        .map_err(|error| failed(&error))?;
     let tokens = Tokens::open(Arc::clone(&store.kv), Arc::new(KnownInstances(deploy.clone())))
         .await
         .map_err(|error| failed(&error))?;

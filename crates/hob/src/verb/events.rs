@@ -98,9 +98,23 @@ fn show(event: &Event, width: usize) {
 }
 
 async fn follow(remote: &Remote, global: &Global, path: String) -> Result<(), Failure> {
+    let mut width = 0;
+    let told = |event: Event, data: &str| {
+        // Lines stay aligned below the longest type so far.
+        width = width.max(event.kind.chars().count());
+        if global.json { screen::line(data) } else { show(&event, width) }
+    };
+    each(remote, path, told).await
+}
+
+/// Follows a stream of events, each with its JSON, until it ends.
+pub(crate) async fn each(
+    remote: &Remote,
+    path: String,
+    mut told: impl FnMut(Event, &str),
+) -> Result<(), Failure> {
     let mut chunks = remote.stream(path, None).await?.chunks;
     let mut text = Vec::new();
-    let mut width = 0;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk
             .map_err(|error| Failure::new(format!("the stream broke off: {}", hob_api::chain(&error))))?;
@@ -117,9 +131,7 @@ async fn follow(remote: &Remote, global: &Global, path: String) -> Result<(), Fa
                 .map(str::trim_start)
                 .collect::<String>();
             if let Ok(event) = serde_json::from_str::<Event>(&data) {
-                // Lines stay aligned below the longest type so far.
-                width = width.max(event.kind.chars().count());
-                if global.json { screen::line(data) } else { show(&event, width) }
+                told(event, &data);
             }
         }
     }

@@ -1,32 +1,104 @@
-//! `hob issues` and `hob rules`.
+//! `hob issues`: what needs a human now, and what people do about it.
 
-use hob_wire::{Figures, Hal, Issue, IssueState, Reason, Rule};
+use hob_wire::{
+    AcknowledgeIssue, ActOnIssue, AssignIssue, Figures, Hal, Issue, IssueState, LabelIssue, MergeIssue,
+    NoteIssue, Reason, ResolveIssue, SnoozeIssue,
+};
+use serde::Serialize;
 
-use crate::cli::{Global, IssueVerb, Issues};
+use crate::cli::{Global, IssueArguments, IssueVerb, Issues, OnIssue};
 use crate::failure::Failure;
 use crate::remote::{Remote, escape};
 use crate::screen::{self, Cell};
+
+mod show;
+mod watch;
 
 /// Rows of one list.
 const ROWS_MAX: usize = 10_000;
 
 pub(crate) async fn issues(remote: &Remote, global: &Global, arguments: Issues) -> Result<(), Failure> {
-    match arguments.verb {
-        None => list(remote, global, arguments.all).await,
-        Some(IssueVerb::Show { id }) => {
-            let issue: Hal<Issue> =
-                remote.get(remote.path(&format!("/v1/issues/{}", escape(&id)), &[])).await?;
-            show(global, &issue.body);
-            Ok(())
+    let Some(verb) = arguments.verb else { return list(remote, global, &arguments.filter).await };
+    let on = Target { remote, global };
+    match verb {
+        IssueVerb::List(filter) => list(remote, global, &filter).await,
+        IssueVerb::Show { id } => show::show(remote, global, &id).await,
+        IssueVerb::Timeline { id } => show::timeline(remote, global, &id).await,
+        IssueVerb::Figures => show::figures(remote, global).await,
+        IssueVerb::Watch => watch::watch(remote, global).await,
+        IssueVerb::Ack { on: issue, held } => {
+            let OnIssue { id, reason } = issue;
+            on.post(&id, "acknowledge", &AcknowledgeIssue { reason, held, revision: None }).await
         }
-        Some(IssueVerb::Ack { id, reason }) => act(remote, global, &id, "acknowledge", reason).await,
-        Some(IssueVerb::Resolve { id, reason }) => act(remote, global, &id, "resolve", reason).await,
+        IssueVerb::Assign { on: issue, to } => {
+            let OnIssue { id, reason } = issue;
+            // Who gives it away has seen whose it is.
+            let revision = Some(on.get(&id).await?.revision);
+            on.post(&id, "assign", &AssignIssue { to, reason, revision }).await
+        }
+        IssueVerb::Snooze { on: issue, held, until, until_worse } => {
+            let OnIssue { id, reason } = issue;
+            on.post(&id, "snooze", &SnoozeIssue { until, held, until_worse, reason, revision: None }).await
+        }
+        IssueVerb::Resolve { on: issue, how } => {
+            let OnIssue { id, reason } = issue;
+            let how = how.map(Into::into);
+            on.post(&id, "resolve", &ResolveIssue { how, reason, revision: None }).await
+        }
+        IssueVerb::Reopen(OnIssue { id, reason }) => on.post(&id, "reopen", &Reason { reason }).await,
+        IssueVerb::Note { id, text } => on.post(&id, "note", &NoteIssue { text }).await,
+        IssueVerb::Merge { on: issue, into } => {
+            let OnIssue { id, reason } = issue;
+            on.post(&id, "merge", &MergeIssue { into, reason, revision: None }).await
+        }
+        IssueVerb::Label { on: issue, label } => {
+            let OnIssue { id, reason } = issue;
+            on.post(&id, "label", &LabelIssue { label, reason }).await
+        }
+        IssueVerb::Act { on: issue, relation, again } => {
+            let OnIssue { id, reason } = issue;
+            let verb = format!("actions/{}", escape(&relation));
+            on.post(&id, &verb, &ActOnIssue { reason, again, ..ActOnIssue::default() }).await
+        }
     }
 }
 
-async fn list(remote: &Remote, global: &Global, all: bool) -> Result<(), Failure> {
-    let states = (!all).then(|| "open,acknowledged".to_owned());
-    let issues: Vec<Issue> = remote.list(remote.path("/v1/issues", &[("state", states)]), ROWS_MAX).await?;
+struct Target<'a> {
+    remote: &'a Remote,
+    global: &'a Global,
+}
+
+impl Target<'_> {
+    async fn get(&self, id: &str) -> Result<Issue, Failure> {
+        let path = self.remote.path(&format!("/v1/issues/{}", escape(id)), &[]);
+        let issue: Hal<Issue> = self.remote.get(path).await?;
+        Ok(issue.body)
+    }
+
+    async fn post<B: Serialize>(&self, id: &str, verb: &str, body: &B) -> Result<(), Failure> {
+        let path = self.remote.path(&format!("/v1/issues/{}/{verb}", escape(id)), &[]);
+        let issue: Hal<Issue> = self.remote.post(path, body).await?;
+        match self.global.json {
+            true => screen::json(&issue.body),
+            false => screen::say(format!("{}: {}", word(&issue.body), issue.body.title)),
+        }
+        Ok(())
+    }
+}
+
+async fn list(remote: &Remote, global: &Global, filter: &IssueArguments) -> Result<(), Failure> {
+    let filter = filter.clone();
+    let query = [
+        ("state", (!filter.all).then(|| "open,acknowledged".to_owned())),
+        ("rule", filter.rule),
+        ("about", filter.about),
+        ("assignee", filter.assignee),
+        ("parent", filter.parent),
+        ("label", filter.label),
+        ("q", filter.query),
+        ("shadow", filter.shadow.then(|| "true".to_owned())),
+    ];
+    let issues: Vec<Issue> = remote.list(remote.path("/v1/issues", &query), ROWS_MAX).await?;
     if global.json {
         screen::json(&issues);
         return Ok(());
@@ -39,89 +111,36 @@ async fn list(remote: &Remote, global: &Global, all: bool) -> Result<(), Failure
             50.. => console::style(format!("◆ {}", i.priority)).yellow().to_string(),
             _ => format!("● {}", i.priority),
         };
+        let touches = match (i.members.count, i.children) {
+            (members, 0) => members.to_string(),
+            (members, children) => format!("{members} + {children}"),
+        };
         vec![
             Cell::plain(priority),
-            Cell::state(word(i.state)),
+            Cell::state(word(i)),
             Cell::plain(screen::ago(i.opened, figures.body.clock)),
             Cell::bold(&i.title),
+            Cell::plain(touches),
+            Cell::plain(i.assignee.as_deref().unwrap_or("-")),
             Cell::dim(&i.rule),
             Cell::dim(&i.id),
         ]
     });
     screen::table(
-        &["priority", "state", "age", "what", "rule", "id"],
+        &["priority", "state", "age", "what", "touches", "whose", "rule", "id"],
         &rows.collect::<Vec<_>>(),
         "no open issues",
     );
     Ok(())
 }
 
-fn word(state: IssueState) -> &'static str {
-    match state {
+/// Where an issue stands, in a word.
+fn word(issue: &Issue) -> &'static str {
+    match issue.state {
+        IssueState::Resolved if issue.merged_into.is_some() => "merged",
+        IssueState::Resolved => "resolved",
+        _ if issue.snoozed.is_some() => "snoozed",
         IssueState::Open => "open",
         IssueState::Acknowledged => "acknowledged",
-        IssueState::Resolved => "resolved",
     }
-}
-
-fn show(global: &Global, issue: &Issue) {
-    if global.json {
-        screen::json(issue);
-        return;
-    }
-    screen::line(format!("{}", console::style(&issue.title).bold()));
-    screen::line(format!(
-        "{}, priority {}, rule {}, opened {}",
-        word(issue.state),
-        issue.priority,
-        issue.rule,
-        issue.opened
-    ));
-    screen::line(format!("about {}", issue.about));
-    if let Some(resolution) = &issue.resolution {
-        screen::line(format!("resolved: {resolution}"));
-    }
-    for evidence in &issue.evidence {
-        screen::line(format!(
-            "  {} {:<7} {}",
-            screen::time_of_day(evidence.time),
-            evidence.kind,
-            evidence.text
-        ));
-        for (name, value) in &evidence.values {
-            screen::line(format!("  {:>20} {name}: {value}", ""));
-        }
-    }
-}
-
-async fn act(remote: &Remote, global: &Global, id: &str, verb: &str, reason: String) -> Result<(), Failure> {
-    let path = remote.path(&format!("/v1/issues/{}/{verb}", escape(id)), &[]);
-    let issue: Hal<Issue> = remote.post(path, &Reason { reason }).await?;
-    match global.json {
-        true => screen::json(&issue.body),
-        false => screen::say(format!("{}: {}", word(issue.body.state), issue.body.title)),
-    }
-    Ok(())
-}
-
-pub(crate) async fn rules(remote: &Remote, global: &Global) -> Result<(), Failure> {
-    let rules: Vec<Rule> = remote.list(remote.path("/v1/rules", &[]), ROWS_MAX).await?;
-    if global.json {
-        screen::json(&rules);
-        return Ok(());
-    }
-    let rows = rules.iter().map(|r| {
-        vec![
-            Cell::bold(&r.name),
-            Cell::state(&r.state),
-            Cell::plain(&r.about),
-            Cell::plain(r.open),
-            Cell::plain(r.opened_total),
-            Cell::dim(&r.file),
-            Cell::dim(r.reason.clone().unwrap_or_default()),
-        ]
-    });
-    let head = ["rule", "state", "about", "open", "ever", "file", "why"];
-    screen::table(&head, &rows.collect::<Vec<_>>(), "no rules are declared");
-    Ok(())
 }

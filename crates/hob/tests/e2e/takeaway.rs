@@ -89,7 +89,8 @@ async fn people_see_and_act(platform: &Platform) {
             let acked: Value = serde_json::from_slice(&acked.stdout).unwrap();
             assert_ne!(acked["state"], "open");
             assert_eq!(acked["assignee"], "admin");
-            let resolved = platform.hob(&["issues", "resolve", id, "--reason", "they answered", "--json"]);
+            let resolved =
+                platform.hob(&["issues", "resolve", id, "--as", "fixed", "--reason", "done", "--json"]);
             let conflict = resolved.status.code() == Some(6);
             assert!(resolved.status.success() || conflict, "{}", String::from_utf8_lossy(&resolved.stderr));
             return;

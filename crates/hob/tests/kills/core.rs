@@ -119,16 +119,27 @@ impl Core {
         Caller { http: self.http.clone(), url: self.url(), token: self.token() }
     }
 
-    /// Declares a platform of one scope, the topic and the subscriptions.
-    pub(crate) async fn declare(&self, subscriptions: &[&str]) {
+    /// The port at which it looks for its router.
+    pub(crate) fn router_port(&self) -> u16 {
+        8080 + self.offset
+    }
+
+    /// Applies a platform of these files.
+    pub(crate) fn apply(&self, files: &[(&str, &str)]) {
         let platform = self.folder.join("platform");
         std::fs::create_dir_all(&platform).unwrap();
-        let text = "platform: kills\nenvironments: [test]\ntenants: [one]\n";
-        std::fs::write(platform.join("hob.yml"), text).unwrap();
+        for (name, text) in files {
+            std::fs::write(platform.join(name), text).unwrap();
+        }
         let mut command = Command::new(hob());
         command.arg("apply").arg(&platform).arg("--data").arg(&self.folder).args(["--url", &self.url()]);
         let output = command.env_remove("HOB_URL").env_remove("HOB_TOKEN").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Declares a platform of one scope, the topic and the subscriptions.
+    pub(crate) async fn declare(&self, subscriptions: &[&str]) {
+        self.apply(&[("hob.yml", "platform: kills\nenvironments: [test]\ntenants: [one]\n")]);
         let caller = self.caller();
         let path = format!("/v1/topics/{TOPIC}?service={OWNER}");
         caller.must("PUT", &path, &json!({"kind": "notify"})).await;

@@ -1,5 +1,6 @@
 //! The core is killed at random moments, again and again, while services publish and consume through its doors: what it
-//! acknowledged is there, in order, counted right, and no subscription skips anything. Then its files are damaged.
+//! acknowledged is there, in order, counted right, and no subscription skips anything. Then its files are damaged. Issues in every state are what they were
+//! before, and no action is called twice.
 //!
 //! `HOB_TEST_KILLS` and `HOB_TEST_DAMAGES` say how often, `HOB_TEST_SEED` repeats a run, `HOB_TEST_HOB` names the program.
 
@@ -13,6 +14,7 @@ mod core;
 mod damage;
 mod harm;
 mod history;
+mod issues;
 mod loops;
 mod traffic;
 
