@@ -109,9 +109,14 @@ pub(crate) async fn store_rules(blobs: &dyn Blobs, digest: &Digest, files: &[Fil
     blobs.put(&rules_blob(digest), bytes.into()).await.map_err(failed("write the rules"))
 }
 
+/// The texts of the rules of a digest.
+pub(crate) async fn load_texts(blobs: &dyn Blobs, digest: &Digest) -> Result<Vec<FileText>, Error> {
+    let bytes = blobs.get(&rules_blob(digest)).await.map_err(failed("read the rules"))?;
+    serde_json::from_slice(&bytes).map_err(failed("read the rules"))
+}
+
 /// The rules of a digest, compiled.
 pub(crate) async fn load_rules(blobs: &dyn Blobs, digest: &Digest) -> Result<Arc<Rules>, Error> {
-    let bytes = blobs.get(&rules_blob(digest)).await.map_err(failed("read the rules"))?;
-    let files: Vec<FileText> = serde_json::from_slice(&bytes).map_err(failed("read the rules"))?;
+    let files = load_texts(blobs, digest).await?;
     crate::rules::compile(&files).map(Arc::new).map_err(|flaws| Error::BadRules { flaws })
 }

@@ -20,6 +20,7 @@ mod issue;
 mod judge;
 mod links;
 mod members;
+mod outcome;
 mod positions;
 mod priority;
 mod step;
@@ -27,6 +28,7 @@ mod storm;
 mod sums;
 mod timers;
 mod wake;
+mod warm;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,6 +38,7 @@ use hob_core::{Digest, Scope, Timestamp};
 use hob_wire::{Action, Event, Issue, Observation, Transition};
 
 use crate::command::{Command, Refusal};
+use crate::cost::{Meter, Metered};
 use crate::expression::Evaluator;
 use crate::fields::Shapes;
 use crate::model::Rules;
@@ -143,6 +146,9 @@ pub struct Engine {
     shapes: Shapes,
     /// Types of events that entities share.
     words: BTreeSet<Arc<str>>,
+    meter: Metered,
+    /// Rules that began anew with the newest change, until they are warmed.
+    fresh: Vec<String>,
     /// Where changes to the cell of what is gone go.
     nowhere: CellRow,
     /// The newest issue of each rule and key.
@@ -180,6 +186,8 @@ impl Engine {
             tallies: HashMap::new(),
             shapes: Shapes::default(),
             words: BTreeSet::new(),
+            meter: Metered::default(),
+            fresh: Vec::new(),
             nowhere: CellRow::default(),
             newest: BTreeMap::new(),
             resolved: BTreeSet::new(),
@@ -241,6 +249,11 @@ impl Engine {
         }
         let number = self.rules.number(rule)?;
         self.state.entities.reason(number)
+    }
+
+    /// Tells a meter of every judgement from here on.
+    pub fn metered_by(&mut self, meter: Box<dyn Meter>) {
+        self.meter = Metered(Some(meter));
     }
 
     /// What a rule counts for an entity: the hrefs of those that count now.

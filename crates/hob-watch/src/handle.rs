@@ -22,7 +22,7 @@ pub use crate::question::{EntityFilter, IssueFilter, Parent, RuleSummary};
 use crate::rows::{CommandRow, ScopeClock};
 use crate::service::{Pace, Service};
 use crate::view::View;
-use crate::{Error, compile};
+use crate::{Error, Rules, compile};
 
 /// How long a caller waits until the engine has come to a command.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -233,6 +233,23 @@ impl Watch {
     /// The live strip of a scope.
     pub fn figures(&self, scope: &Scope) -> Result<Figures, Error> {
         Ok(self.inner.view(scope)?.figures())
+    }
+
+    pub(crate) fn blobs(&self) -> &dyn hob_store::Blobs {
+        &*self.inner.store.blobs
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
+    /// The rules in force in a scope.
+    pub(crate) fn in_force(&self, scope: &Scope) -> Result<Arc<Rules>, Error> {
+        Ok(Arc::clone(self.inner.view(scope)?.engine().rules()))
+    }
+
+    pub(crate) fn clock_of(&self, scope: &Scope) -> Result<ScopeClock, Error> {
+        Ok(self.inner.view(scope)?.clock())
     }
 
     #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::engine::{Input, What};
 use crate::model::Rules;
 use crate::rows::{CommandRow, ScopeClock};
 
+/// A command's name on `hob.commands`: a rule costs too much.
+pub(crate) const OVERRUN: &str = "overrun";
 /// A command's name on `hob.commands`.
 pub(crate) const RULES: &str = "rules";
 
@@ -71,6 +73,9 @@ pub(crate) fn take(event: Event, clock: &ScopeClock) -> Taken {
                 Some(Ok(row)) => row,
                 _ => return Taken::Nothing,
             };
+            if let (OVERRUN, Some(rule)) = (event.kind.as_str(), row.rule) {
+                return Taken::Input(input(What::Overrun { rule, reason: row.reason }));
+            }
             match (event.kind.as_str(), row.issue, row.rules) {
                 (RULES, _, Some(digest)) => {
                     let clock = ScopeClock::from(row.clock_topic);

@@ -6,9 +6,11 @@
 //! without a log.
 
 mod act;
+mod backtest;
 mod cases;
 mod checkpoint;
 mod command;
+mod cost;
 mod engine;
 mod error;
 mod expression;
@@ -20,6 +22,7 @@ mod handle;
 mod inputs;
 #[allow(dead_code, reason = "all of the grammar is read before all of it is executed")]
 mod model;
+mod past;
 mod performer;
 mod plan;
 mod question;
@@ -32,8 +35,10 @@ mod value;
 mod view;
 
 pub use act::{Act, Acted};
+pub use backtest::{Trial, backtest, combined, swept};
 pub use cases::{CaseOutcome, run_cases};
 pub use command::{Command, Refusal, Verb};
+pub use cost::Meter;
 pub use engine::{ACTIONS_MAX, Count, ENTITIES_MAX, Engine, Input, Output, RESOLVED_ISSUES_MAX, What};
 pub use error::Error;
 pub use fetch::{Fetch, Fetched};

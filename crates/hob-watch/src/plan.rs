@@ -51,8 +51,12 @@ pub(crate) struct KindPlan {
     /// What its figures and its forgetting read.
     pub(crate) figures: Needs,
     pub(crate) forget: Needs,
+    /// What its outcomes read.
+    pub(crate) outcome: Needs,
     /// What each derived field reads.
     pub(crate) derived: Vec<Needs>,
+    /// Whether anybody reads its fields: records of a topic that is only counted are not kept.
+    pub(crate) minds_fields: bool,
     /// Whether its entities are looked up by their `id`.
     pub(crate) has_ids: bool,
 }
@@ -197,8 +201,10 @@ impl KindPlan {
             fields: about().filter(follows).cloned().collect(),
             counted_by: rules.clone().filter(counts).cloned().collect(),
             figures: needs(&mut kind.figures.iter().map(|figure| &figure.when)),
+            outcome: needs(&mut kind.outcome.values()),
             forget: needs(&mut kind.forget.iter().map(|forget| &forget.when)),
             derived: kind.derive.iter().map(|derive| needs(&mut std::iter::once(&derive.value))).collect(),
+            minds_fields: kind.variable == kind.name || about().any(|plan| minds_fields(plan)),
             has_ids: kind.key.is_some() || is_told || kinds.values().any(is_named),
             kind: Arc::clone(kind),
         }
@@ -209,6 +215,18 @@ impl KindPlan {
         let index = self.relations.iter().position(|(relation, _)| relation == name)?;
         u8::try_from(index).ok()
     }
+}
+
+/// Whether a rule reads anything of the entity that it is about, in expressions or texts.
+fn minds_fields(plan: &RulePlan) -> bool {
+    let rule = &plan.rule;
+    let reads = |bind: &Bind| {
+        bind.relation.is_none()
+            && (!bind.derived.is_empty() || bind.fields.as_ref().is_none_or(|fields| !fields.is_empty()))
+    };
+    let texts = [&rule.title].into_iter().chain(&rule.key).chain(&rule.parents);
+    plan.needs.binds.iter().any(reads)
+        || texts.flat_map(|text| text.reads()).any(|(variable, _)| variable == rule.variable)
 }
 
 /// What is read, collected from expressions: what derived fields read is read too.

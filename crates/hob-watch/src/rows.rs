@@ -196,6 +196,9 @@ pub(crate) struct CommandRow {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) reason: String,
+    /// The rule that costs too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<String>,
     /// The rules to take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rules: Option<Digest>,

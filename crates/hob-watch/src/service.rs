@@ -17,9 +17,10 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoints, Restored, load_rules};
+use crate::cost::{Overruns, Stopwatch};
 use crate::engine::{Input, Output, What};
-use crate::inputs::{Taken, hob_topic, take, topics};
-use crate::rows::ScopeClock;
+use crate::inputs::{OVERRUN, Taken, hob_topic, take, topics};
+use crate::rows::{CommandRow, ScopeClock};
 use crate::view::View;
 
 /// Inputs that are taken before what follows from them is published.
@@ -28,6 +29,8 @@ const BATCH_MAX: usize = 1_000;
 const PUBLISH_MAX: usize = 50;
 /// The pause before starting over after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Events of the past that changed rules are warmed with.
+const WARM_INPUTS_MAX: usize = 200_000;
 /// Events of one look through the log at the start.
 const PAGE: usize = 1_000;
 
@@ -73,6 +76,7 @@ struct Run<'a> {
     published: BTreeSet<String>,
     since_checkpoint: u64,
     last_checkpoint: Instant,
+    overruns: Overruns,
 }
 
 impl Service {
@@ -112,14 +116,17 @@ impl Service {
 
     async fn run_once(&self, stop: &mut watch::Receiver<bool>, has_failed: bool) -> Result<(), Error> {
         let checkpoints = Checkpoints::new(&self.store, &self.view.scope);
-        let Restored { engine, clock } = checkpoints.restore().await?;
+        let Restored { mut engine, clock } = checkpoints.restore().await?;
+        let overruns = Overruns::default();
+        engine.metered_by(Box::new(Stopwatch::new(overruns.clone())));
         let published = self.published_after(engine.sequence()).await?;
         self.view.restored(engine, clock);
         if has_failed {
             self.report(false, "rules are watched again".to_owned()).await;
         }
         let last_checkpoint = Instant::now();
-        let mut run = Run { service: self, checkpoints, published, since_checkpoint: 0, last_checkpoint };
+        let mut run =
+            Run { service: self, checkpoints, published, since_checkpoint: 0, last_checkpoint, overruns };
         loop {
             let mut tail = run.tail();
             match run.follow(&mut tail, stop).await {
@@ -247,7 +254,48 @@ impl Run<'_> {
             Err(error) => return Err(error),
         };
         self.view().set_clock(clock);
-        self.step(vec![Input { what, ..input }]).await
+        let sequence = input.sequence;
+        self.step(vec![Input { what, ..input }]).await?;
+        self.warm(sequence).await
+    }
+
+    /// Lets rules that are new or changed see what the log has before their record, as far back as they look.
+    async fn warm(&mut self, before: u64) -> Result<(), Error> {
+        let clock = self.view().clock();
+        let (topics, from) = {
+            let engine = self.view().engine();
+            let back = engine.looks_back();
+            if back.is_zero() || engine.clock() == hob_core::Timestamp::EPOCH {
+                return Ok(());
+            }
+            (topics(engine.rules(), &clock), engine.clock().minus(back))
+        };
+        let filter = Filter::topics(self.view().scope.clone(), topics);
+        let mut past = Vec::new();
+        let mut next = Some(before);
+        while let Some(before) = next {
+            let page = match self.service.bus.events_back(&filter, Some(before), PAGE).await {
+                Err(hob_bus::Error::CursorExpired { .. }) => break,
+                page => page?,
+            };
+            next = page.next;
+            for event in page.events {
+                if let Taken::Input(input) = take(event, &clock) {
+                    let is_before = input.clock.is_some_and(|clock| clock < from);
+                    past.push(*input);
+                    if is_before || past.len() >= WARM_INPUTS_MAX {
+                        next = None;
+                        break;
+                    }
+                }
+            }
+        }
+        past.reverse();
+        let mut outputs = Vec::new();
+        self.view().engine().warm(past, &mut outputs);
+        self.publish(&outputs).await?;
+        self.view().show(outputs);
+        Ok(())
     }
 
     async fn step(&mut self, inputs: Vec<Input>) -> Result<(), Error> {
@@ -263,6 +311,31 @@ impl Run<'_> {
         self.publish(&outputs).await?;
         self.view().show(outputs);
         self.view().taken_up_to(last);
+        self.tell_overruns().await
+    }
+
+    /// Writes into the log that a rule costs too much: the engine switches it off where the log says so.
+    async fn tell_overruns(&self) -> Result<(), Error> {
+        for (rule, cost) in self.overruns.take() {
+            let reason = format!("it costs {} µs a judgement; change the rule", cost.as_micros());
+            tracing::warn!(scope = %self.view().scope, rule, reason, "a rule is switched off");
+            let condition = Condition {
+                subject: format!("rule/{rule}"),
+                condition: "rule_costs_too_much".to_owned(),
+                active: true,
+                reason: reason.clone(),
+                environment: None,
+                tenant: None,
+            };
+            self.service.bus.report_condition(Some(&self.view().scope), condition).await?;
+            let row =
+                CommandRow { actor: "hob".to_owned(), reason, rule: Some(rule), ..CommandRow::default() };
+            let notice = Notice { data: serde_json::to_value(row).ok(), ..Notice::new(OVERRUN) };
+            self.service
+                .bus
+                .publish_as_hob(&self.view().scope, &hob_topic(hob_topics::COMMANDS), vec![notice])
+                .await?;
+        }
         Ok(())
     }
 

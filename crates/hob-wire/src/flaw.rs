@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::ErrorItem;
 
 /// Something wrong in a file that a person wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Flaw {
     /// The file, as the person named it.
     pub file: String,
@@ -16,6 +19,7 @@ pub struct Flaw {
     /// What is wrong.
     pub what: String,
     /// How to mend it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod action;
+mod backtest;
 mod board;
 pub mod cloudevents;
 mod declarations;
@@ -39,6 +40,7 @@ pub mod yaml;
 
 pub use access::{AccessRecord, Role};
 pub use action::{Action, ActionMode, ActionState, ActionsState, Offer, Paused};
+pub use backtest::{Backtest, NewBacktest, RuleTrial, Sample as BacktestSample};
 pub use board::{
     Applied, Checked, EventLogState, Figure, Figures, Me, MetricName, NewRollback, NewRollout, OpenedOn,
     Reason, Rule, RuleText, SequenceRange, Standing, Status, Stored,

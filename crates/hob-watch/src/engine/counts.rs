@@ -241,7 +241,7 @@ impl Engine {
         match &plan.rule.trigger {
             // What is absent only ends by an event; a timer begins it.
             Trigger::Absent { .. } => cell.verdict != Verdict::False,
-            _ => cell.verdict == Verdict::Unknown || self.judge_counted(plan, href).verdict != cell.verdict,
+            _ => self.judge_counted(plan, href).verdict != cell.verdict,
         }
     }
 

@@ -166,7 +166,12 @@ impl Engine {
         if kind.kind.topic.is_some() {
             return;
         }
-        if is_own {
+        if is_own
+            && !kind.minds_fields
+            && self.state.entities.get(&href).is_some_and(|row| row.fields.is_some())
+        {
+            self.keep_record(&href, kind);
+        } else if is_own {
             let mut data = match &event.data {
                 Some(Value::Object(data)) => data.clone(),
                 _ => Map::new(),

@@ -35,7 +35,13 @@ impl Engine {
         }
         let rule = &plan.rule;
         self.begin(plan, href);
+        if let Some(meter) = &mut self.meter.0 {
+            meter.begin();
+        }
         let judgement = self.judgement(plan, href);
+        if let Some(meter) = &mut self.meter.0 {
+            meter.end(&rule.name);
+        }
         let now = self.state.clock;
         let Some(row) = self.state.entities.get_mut(href) else { return };
         let cell = row.cells.get_mut(plan.number, Role::Subject);

@@ -133,6 +133,7 @@ impl Engine {
             let (old, new) = (before.rules.get(name), rules.rules.get(name));
             old.is_some() && old.map(|rule| rule.digest) == new.map(|rule| rule.digest)
         };
+        self.fresh = rules.rules.keys().filter(|name| !is_same(name)).cloned().collect();
         self.state.stopped.retain(|name, _| is_same(name));
         self.state.terms.retain(|name, _| is_same(name));
         let numbers: Vec<Option<(u16, bool)>> = before

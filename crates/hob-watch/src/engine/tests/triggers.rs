@@ -50,6 +50,10 @@ impl Play {
         self.step(None, What::Observed(Box::new(observation)));
     }
 
+    fn minute(&self) -> i64 {
+        (self.engine.clock().as_micros() - at(0).as_micros()) / 60_000_000
+    }
+
     fn ping(&mut self, rider: &str, x: i64) {
         self.event("pings", Some(&format!("http://t/riders/{rider}")), Some(json!({"x": x, "y": 0})));
     }
@@ -390,6 +394,49 @@ fn gates_read_lists_and_what_is_worked_out() {
     assert_eq!(play.only_issue().affects.len(), 2);
     play.see("orders/o1", order("o1", "done", "north"));
     assert_eq!(play.told()[1..], ["21 opened north is done"]);
+}
+
+#[test]
+fn garbage_and_fields_that_nobody_has_are_told_and_end_nothing() {
+    let mut play = Play::city(
+        "{rule: stuck, about: order, when: order.state == 'stuck', issue: {title: stuck}}\n---\n\
+         {rule: never, about: order, when: order.due_at < now, issue: {title: never}}",
+    );
+    play.see("orders/o1", json!({"id": "o1", "state": "stuck"}));
+    play.check(&["0 opened stuck"]);
+    assert_eq!(play.engine.trouble("never").as_deref(), Some("there is no field `due_at`"));
+    assert_eq!(play.engine.trouble("stuck"), None);
+    for garbage in [json!([1, 2]), json!("<html>"), json!(null)] {
+        play.see("orders/o1", garbage);
+        play.run(play.minute() + 1);
+        play.check(&["0 opened stuck"]);
+        assert_eq!(play.engine.trouble("stuck").as_deref(), Some("`order` is not known yet"));
+    }
+    play.see("orders/o1", json!({"id": "o1", "state": "x"}));
+    assert_eq!(play.told()[1..], ["3 resolved stuck"]);
+}
+
+#[test]
+fn a_changed_rule_is_warmed_by_the_past() {
+    let text = "{rule: waits, about: order, when: order.state == 'accepted', for: 9m, issue: {title: '{{held}}'}}\n---\n\
+         {rule: pings, about: rider, count: {of: pings, at_least: 3, within: 20m}, issue: {title: '{{count}}'}}";
+    let mut play = Play::city(text);
+    play.see("orders/o1", order("o1", "accepted", "north"));
+    play.see("riders/r1", json!({"id": "r1"}));
+    play.pings("r1", 2, 0);
+    play.run(6);
+    let past = play.inputs.clone();
+    let changed =
+        super::rules(&format!("{CITY}{}", text.replace("9m", "5m").replace("at_least: 3", "at_least: 2")));
+    play.step(None, What::Rules { rules: changed, is_other_clock: false });
+    play.check(&[]);
+    assert_eq!(play.engine.looks_back(), std::time::Duration::from_secs(20 * 60));
+    let mut out = Vec::new();
+    play.engine.warm(past, &mut out);
+    let mut titles: Vec<String> = play.engine.issues().map(|issue| issue.title.clone()).collect();
+    titles.sort();
+    assert_eq!(titles, ["2", "6m"]);
+    assert_eq!(out.len(), 2);
 }
 
 #[test]
