@@ -336,7 +336,7 @@ impl Subscription {
         !gathered.lost.is_empty() || !gathered.unwanted.is_empty()
     }
 
-    fn check_pull(&self, pull: Pull) -> Result<(), Error> {
+    pub(crate) fn check_pull(&self, pull: Pull) -> Result<(), Error> {
         let problem = if !(1..=PULL_EVENTS_MAX).contains(&pull.max) {
             format!("max is {}; ask for 1 to {PULL_EVENTS_MAX} events", pull.max)
         } else if pull.wait > PULL_WAIT_MAX {

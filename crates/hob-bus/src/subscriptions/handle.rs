@@ -117,6 +117,8 @@ impl Bus {
                 format!("it acknowledges {} leases; there are never more than {LEASES_MAX}", acks.len());
             return Err(Error::BadAck { name: key.name.clone(), problem });
         }
+        // Before anything counts, so that a wish which is refused has changed nothing.
+        subscription.check_pull(pull)?;
         for ack in acks {
             subscription.ack(ack, self.inner.positions.head(), self.inner.clocks.wall.now()).await?;
         }

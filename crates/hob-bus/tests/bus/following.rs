@@ -219,6 +219,8 @@ async fn what_came_as_one_may_end_event_by_event() {
     let run = wanted(vec![], 9).await.unwrap();
     let refused = world.bus.lease_text(&text, vec![upto(&run, 99)], pull(1)).await;
     assert!(matches!(refused, Err(hob_bus::Error::BadAck { .. })));
+    assert!(world.bus.lease_text(&text, vec![upto(&run, 10)], pull(0)).await.is_err());
+    assert_eq!(state().await.in_flight, 4, "a wish that is refused acknowledges nothing");
     assert!(wanted(vec![upto(&run, 10), upto(&run, 10)], 9).await.is_none());
     assert_eq!((state().await.delivered, state().await.lag_events), (10, 0));
     // A lease that runs out hands all of it out again, attempts counted.
