@@ -1,31 +1,11 @@
 // The page Events in a real browser, against a stand-in for the API.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { accessible, launch, missing, open, OUT, until } from './browser.mjs';
-import { fixture } from './fixture.mjs';
+import { accessible, OUT, until } from './browser.mjs';
+import { overflow, pageTests } from './pages.mjs';
 
-const skip = missing();
-if (skip) console.log(`SKIPPED: ${skip}`);
 const STATUS = /status of (4|5)\d\d|WebSocket connection|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION/;
-
-let browser;
-before(async () => {
-  if (!skip) browser = await launch();
-});
-after(async () => browser?.close());
-
-const withPage = (name, options, run) =>
-  test(name, { skip }, async () => {
-    const hob = await fixture(options.hob);
-    const opened = await open(browser, hob.url(options.path ?? '/events'), options);
-    try {
-      await run(opened.page, hob);
-      await opened.close();
-    } finally {
-      await hob.close();
-    }
-  });
+const withPage = pageTests('/events');
 
 const rows = (page) => page.locator('tr[data-event]');
 const sequences = (page) => rows(page).evaluateAll((all) => all.map((each) => each.dataset.event));
@@ -45,8 +25,7 @@ for (const width of [1440, 400]) {
       await page.getByText('POST /orders 201 43.2 ms').waitFor();
       await page.getByText('Last state').click();
       await accessible(page);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(overflow, 0, 'nothing sticks out sideways');
+      assert.equal(await overflow(page), 0, 'nothing sticks out sideways');
       await page.screenshot({ path: `${OUT}event-${width}-${scheme}.png`, fullPage: width === 400 });
     });
   }

@@ -1,31 +1,10 @@
 // The page Services in a real browser, against a stand-in for the API.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { accessible, launch, missing, open, OUT, until } from './browser.mjs';
-import { fixture } from './fixture.mjs';
+import { accessible, OUT, until } from './browser.mjs';
+import { overflow, pageTests, STATUS } from './pages.mjs';
 
-const skip = missing();
-if (skip) console.log(`SKIPPED: ${skip}`);
-const STATUS = /status of (4|5)\d\d|WebSocket connection/;
-
-let browser;
-before(async () => {
-  if (!skip) browser = await launch();
-});
-after(async () => browser?.close());
-
-const withPage = (name, options, run) =>
-  test(name, { skip }, async () => {
-    const hob = await fixture(options.hob);
-    const opened = await open(browser, hob.url(options.path ?? '/services'), options);
-    try {
-      await run(opened.page, hob);
-      await opened.close();
-    } finally {
-      await hob.close();
-    }
-  });
+const withPage = pageTests('/services');
 
 for (const width of [1440, 400]) {
   for (const scheme of ['light', 'dark']) {
@@ -40,8 +19,7 @@ for (const width of [1440, 400]) {
       await page.getByRole('button', { name: 'Roll back to release 6' }).waitFor();
       await page.locator('.u-over').first().waitFor();
       await accessible(page);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(overflow, 0, 'nothing sticks out sideways');
+      assert.equal(await overflow(page), 0, 'nothing sticks out sideways');
       await page.screenshot({ path: `${OUT}service-${width}-${scheme}.png`, fullPage: true });
     });
   }

@@ -1,38 +1,14 @@
 // The page Subscriptions in a real browser, against a stand-in for the API.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { accessible, launch, missing, open, OUT, until } from './browser.mjs';
+import { accessible, OUT, until } from './browser.mjs';
 import { busState } from './fixture-bus.mjs';
-import { fixture } from './fixture.mjs';
+import { call, overflow, pageTests, said, STATUS } from './pages.mjs';
 
-const skip = missing();
-if (skip) console.log(`SKIPPED: ${skip}`);
-const STATUS = /status of (4|5)\d\d|WebSocket connection/;
 const EMAILS = '/subscriptions/mailer/orders.emails';
-
-let browser;
-before(async () => {
-  if (!skip) browser = await launch();
-});
-after(async () => browser?.close());
-
-const withPage = (name, options, run) =>
-  test(name, { skip }, async () => {
-    const hob = await fixture(options.hob);
-    const opened = await open(browser, hob.url(options.path ?? '/subscriptions'), options);
-    try {
-      await run(opened.page, hob);
-      await opened.close();
-    } finally {
-      await hob.close();
-    }
-  });
+const withPage = pageTests('/subscriptions');
 
 const row = (page, key) => page.locator(`tr[data-subscription="${key}"]`);
-const call = (hob, method, path) => hob.calls.find((each) => each.method === method && each.path === path);
-const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-const said = (page, text) => page.getByRole('region', { name: 'Messages' }).getByText(text).waitFor();
 
 for (const width of [1440, 400]) {
   for (const scheme of ['light', 'dark']) {
