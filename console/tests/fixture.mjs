@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { busAnswer, busState, event, matches } from './fixture-bus.mjs';
+import { liveAnswer, terms } from './fixture-live.mjs';
 import { confined, shipAnswer, shipState } from './fixture-ship.mjs';
 
 export const TOKEN = 'fixture-token';
@@ -23,13 +24,15 @@ const KINDS = ['orders', 'orders', 'riders', 'restaurants'];
 
 export function issue(n, changes = {}) {
   const rule = n % RULES.length;
+  const priority = changes.priority ?? Math.max(5, 96 - ((n * 7) % 90));
   return {
     id: `is-${String(n).padStart(5, '0')}`,
     rule: RULES[rule],
     key: `${RULES[rule]} ${n}`,
     about: `http://city.test/${KINDS[rule]}/${n}`,
     state: 'open',
-    priority: Math.max(5, 96 - ((n * 7) % 90)),
+    priority,
+    terms: terms(priority),
     title: TITLES[rule](n),
     environment: 'production',
     tenant: 'uk',
@@ -179,29 +182,47 @@ export async function fixture(changes = {}) {
     if (view === 'instances') return state.instances;
     if (view.startsWith('issue:')) {
       const found = [...state.issues, ...state.resolved].find((each) => `issue:${each.id}` === view);
-      return found ? [{ ...found, evidence: evidence(Number(found.id.slice(3))) }] : [];
+      return found ? [{ ...found, evidence: evidenceOf(found.id) }] : [];
     }
     return [];
   };
 
+  /** What each verb makes of an issue. */
+  const verbs = {
+    acknowledge: (now) => ({ state: 'acknowledged', acknowledged: now, assignee: 'admin' }),
+    assign: (now, { to }) => ({ state: 'acknowledged', acknowledged: now, assignee: to }),
+    snooze: (now, { for: time, until_worse }) => ({ snoozed: time === '0s' ? null : { until: new Date(state.clock + Number.parseInt(time, 10) * (time.endsWith('h') ? 3_600_000 : 60_000)).toISOString(), worse: until_worse === true } }),
+    resolve: (now, { as, reason }) => ({ state: 'resolved', resolved: now, resolution: reason, ...(as === 'false-alarm' ? { label: as } : {}) }),
+    merge: (now, { into }) => ({ state: 'resolved', resolved: now, merged_into: into }),
+    reopen: () => ({ state: 'open', resolved: null, resolution: null }),
+    note: () => ({}),
+  };
+
   function act(path, body) {
-    const [, id, verb] = path.match(/^\/v1\/issues\/([^/]+)\/(\w+)$/) ?? [];
-    const at = state.issues.findIndex((each) => each.id === id);
-    if (at < 0) return undefined;
+    const [, id, verb, relation] = path.match(/^\/v1\/issues\/([^/]+)\/(\w+)(?:\/(.+))?$/) ?? [];
+    const found = [...state.issues, ...state.resolved].find((each) => each.id === id);
+    if (!found) return undefined;
     const now = new Date(state.clock).toISOString();
-    const next =
-      verb === 'acknowledge'
-        ? { ...state.issues[at], state: 'acknowledged', acknowledged: now, assignee: 'admin' }
-        : { ...state.issues[at], state: 'resolved', resolved: now, resolution: body.reason };
-    if (verb === 'resolve') {
+    const changes = verb === 'actions'
+      ? { actions: found.actions.map((each) => (each.relation === decodeURIComponent(relation) ? { ...each, state: 'running' } : each)) }
+      : verbs[verb](now, body);
+    const next = Object.fromEntries(Object.entries({ ...found, ...changes }).filter(([, value]) => value !== null));
+    if (verb === 'note') state.notes = [...(state.notes ?? []), { id, time: now, recorded: now, kind: 'note', text: body.text, values: { actor: 'admin' } }];
+    if (next.state === 'resolved') {
       state.issues = state.issues.filter((each) => each.id !== id);
+      state.resolved = [next, ...state.resolved.filter((each) => each.id !== id)];
       push('issues', [], [id]);
     } else {
-      state.issues = state.issues.with(at, next);
-      push('issues', [[id, { state: next.state, acknowledged: now, assignee: 'admin' }]]);
+      state.resolved = state.resolved.filter((each) => each.id !== id);
+      const at = state.issues.findIndex((each) => each.id === id);
+      state.issues = at < 0 ? [...state.issues, next] : state.issues.with(at, next);
+      push('issues', [[id, verb === 'reopen' ? next : changes]]);
     }
+    if (verb === 'actions' || verb === 'note') push(`issue:${id}`, [[id, { ...changes, evidence: evidenceOf(id) }]]);
     return hal(next, path);
   }
+
+  const evidenceOf = (id) => [...evidence(Number(id.slice(3))), ...(state.notes ?? []).filter((each) => each.id === id)];
 
   function answer(method, url, body) {
     const path = url.pathname;
@@ -217,6 +238,8 @@ export async function fixture(changes = {}) {
     if (path.startsWith('/v1/issues/')) return rowsOf(`issue:${path.slice(11)}`)[0];
     if (path === '/v1/rules') return page(RULES.map((name) => ({ name, about: 'order', file: `examples/takeaway/rules/${name}.yml`, open: 1, opened_total: 4, state: 'active' })));
     if (path === '/v1/events/00000000000000004001') return { id: 'ev-1', sequence: path.slice(11), type: 'orders.create', subject: 'http://city.test/orders/1' };
+    const ofLive = liveAnswer(state, method, url, body);
+    if (ofLive) return ofLive;
     const ofBus = busAnswer(state.bus, method, url, body);
     if (ofBus) return ofBus;
     if (path === '/v1/services') return page(state.services);

@@ -1,40 +1,20 @@
 // The page Live in a real browser, against a stand-in for the API.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { accessible, launch, missing, open, OUT, until } from './browser.mjs';
+import { test } from 'node:test';
+import { accessible, OUT, until } from './browser.mjs';
 import { evidence, fixture, issue, TOKEN } from './fixture.mjs';
+import { everything } from './fixture-board.mjs';
+import { call, fresh, overflow, pageTests, said, skip, STATUS } from './pages.mjs';
 
-const skip = missing();
-if (skip) console.log(`SKIPPED: ${skip}`);
-/** A browser reports every answer that is no success; tests that bring one about expect it. */
-const STATUS = /status of (4|5)\d\d|ERR_CONNECTION_REFUSED|WebSocket connection/;
-
-let browser;
-before(async () => {
-  if (!skip) browser = await launch();
-});
-after(async () => browser?.close());
-
-/** Runs a test with a stand-in and a page of its own. */
-const withPage = (name, options, run) =>
-  test(name, { skip }, async () => {
-    const hob = await fixture(options.hob);
-    const opened = await open(browser, hob.url(options.path), options);
-    try {
-      await run(opened.page, hob);
-      await opened.close();
-    } finally {
-      await hob.close();
-    }
-  });
+const withPage = pageTests('/');
 
 const titles = (page) => page.locator('tr[data-id] [data-row]').allTextContents();
 const first = (page) => page.locator('tr[data-id] [data-row]').first();
 
 for (const width of [1440, 400]) {
   for (const scheme of ['light', 'dark']) {
-    withPage(`issues, figures and an open issue, accessible at ${width} px, ${scheme}`, { width, scheme }, async (page, hob) => {
+    withPage(`issues, figures and an open issue, accessible at ${width} px, ${scheme}`, { width, scheme, hob: { issues: everything() } }, async (page, hob) => {
       await first(page).waitFor();
       for (let n = 0; n < 8; n += 1) {
         hob.state.clock += 15_000;
@@ -45,9 +25,10 @@ for (const width of [1440, 400]) {
       await page.screenshot({ path: `${OUT}live-${width}-${scheme}.png` });
       await first(page).click();
       await page.getByText('it held for 6m: the issue opened').waitFor();
+      await page.getByRole('region', { name: 'Map' }).waitFor();
+      await page.getByRole('region', { name: 'Timeline' }).getByText('a call to the restaurant').waitFor();
       await accessible(page);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.equal(overflow, 0, 'nothing sticks out sideways');
+      assert.equal(await overflow(page), 0, 'nothing sticks out sideways');
       await page.screenshot({ path: `${OUT}issue-${width}-${scheme}.png`, fullPage: width === 400 });
     });
   }
@@ -64,7 +45,7 @@ withPage('the token leaves the address and is sent; the order is by priority', {
 
 test('without a token, and with a refused one, the page says how to get one', { skip }, async () => {
   const hob = await fixture();
-  const bare = await open(browser, hob.origin);
+  const bare = await fresh(hob.origin);
   await bare.page.getByText('Sign in to Hob').waitFor();
   assert.equal(await bare.page.locator('pre').textContent(), 'hob open');
   await accessible(bare.page);
@@ -72,7 +53,7 @@ test('without a token, and with a refused one, the page says how to get one', { 
   await bare.page.keyboard.press('Enter');
   await first(bare.page).waitFor();
   await bare.close();
-  const wrong = await open(browser, `${hob.origin}/#token=wrong`, { allow: [STATUS] });
+  const wrong = await fresh(`${hob.origin}/#token=wrong`, { allow: [STATUS] });
   await wrong.page.getByText('Hob refused this token').waitFor();
   await wrong.close();
   await hob.close();
@@ -143,15 +124,16 @@ withPage('moving, acknowledging and resolving by key keep the focus in the list'
   await page.keyboard.press('j');
   await until('the second row has the focus', async () => (await focused()) === 'is-00002');
   await page.keyboard.press('e');
-  await page.locator('tr[data-id="is-00002"]').getByText('acknowledged').waitFor();
+  await page.locator('tr[data-id="is-00002"]').getByText('✓ admin').waitFor();
   assert.ok(hob.calls.some((call) => call.path === '/v1/issues/is-00002/acknowledge' && call.query.environment === undefined));
   assert.equal(await focused(), 'is-00002');
   await page.keyboard.press('r');
-  await page.getByTestId('reason').waitFor();
+  await page.getByTestId('act').waitFor();
   await accessible(page);
   await page.keyboard.type('j the rider moves again');
   await page.keyboard.press('Enter');
-  await until('the call is made', () => hob.calls.find((call) => call.path === '/v1/issues/is-00002/resolve')?.body.reason === 'j the rider moves again');
+  await until('the call is made', () => call(hob, 'POST', '/v1/issues/is-00002/resolve')?.body.reason === 'j the rider moves again');
+  assert.equal(call(hob, 'POST', '/v1/issues/is-00002/resolve').body.as, 'fixed');
   await until('it leaves', async () => !(await titles(page)).includes(issue(2).title));
   await until('the next row has the focus', async () => (await focused()) !== undefined);
   await page.locator('summary', { hasText: 'Recently resolved' }).click();
@@ -166,18 +148,154 @@ withPage('moving, acknowledging and resolving by key keep the focus in the list'
   assert.equal(await page.locator('dialog').count(), 0, 'keys that are switched off do nothing');
 });
 
-withPage('acknowledging and resolving by mouse, in the row and beside it', {}, async (page, hob) => {
+withPage('acknowledging and resolving by mouse; a resolution is taken back', {}, async (page, hob) => {
   await first(page).waitFor();
-  await page.locator('tr[data-id="is-00003"]').getByRole('button', { name: /^Acknowledge/ }).click();
-  await page.locator('tr[data-id="is-00003"]').getByText('acknowledged').waitFor();
   await page.locator('tr[data-id="is-00001"] .held').click();
   await page.getByRole('heading', { name: issue(1).title }).waitFor();
   assert.equal(new URL(page.url()).searchParams.get('issue'), 'is-00001');
-  const pane = page.locator('aside');
+  const pane = page.getByRole('region', { name: 'Details' });
+  await pane.getByRole('button', { name: 'Acknowledge' }).click();
+  await page.locator('tr[data-id="is-00001"]').getByText('✓ admin').waitFor();
   await pane.getByRole('button', { name: 'Resolve' }).click();
-  await pane.getByRole('button', { name: 'False alarm' }).click();
-  await until('the call is made', () => hob.calls.find((call) => call.path === '/v1/issues/is-00001/resolve')?.body.reason === 'False alarm');
+  await page.getByLabel('False alarm').check();
+  await page.getByRole('button', { name: 'Customer told' }).click();
+  await page.getByTestId('act').getByRole('button', { name: 'Resolve' }).click();
+  await until('the call is made', () => call(hob, 'POST', '/v1/issues/is-00001/resolve')?.body.as === 'false-alarm');
   await pane.locator('header .tag', { hasText: 'resolved' }).waitFor();
+  await said(page, 'Resolved: Order 1 will miss');
+  await page.keyboard.press('z');
+  await until('it is opened again', () => call(hob, 'POST', '/v1/issues/is-00001/reopen'));
+  await pane.locator('header .tag', { hasText: 'open' }).waitFor();
+});
+
+withPage('snoozing puts an issue down the list for a while, and can be taken back', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('s');
+  await page.getByRole('button', { name: '1 hour, or until it gets worse' }).waitFor();
+  await accessible(page);
+  await page.keyboard.press('4');
+  await until('the call is made', () => call(hob, 'POST', '/v1/issues/is-00001/snooze')?.body.until_worse === true);
+  await page.locator('tr[data-id="is-00001"]').getByText(/(59 min|1 h 00), or worse/).waitFor();
+  await page.mouse.move(5, 5);
+  await page.evaluate(() => document.activeElement.blur());
+  await until('it stands last', async () => (await titles(page)).at(-1) === issue(1).title);
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await until('it is awake', async () => (await titles(page))[0] === issue(1).title);
+  assert.equal(call(hob, 'POST', '/v1/issues/is-00001/snooze').body.for, '0s');
+});
+
+withPage('assigning, merging and noting by key', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('a');
+  await page.getByRole('button', { name: 'To me' }).waitFor();
+  await page.keyboard.press('a');
+  await until('assigned to the one who asked', () => call(hob, 'POST', '/v1/issues/is-00001/assign')?.body.to === 'admin');
+  await page.getByTestId('act').waitFor({ state: 'detached' });
+  await page.keyboard.press('n');
+  await page.keyboard.type('the kitchen says five minutes');
+  await page.keyboard.press('Control+Enter');
+  await until('noted', () => call(hob, 'POST', '/v1/issues/is-00001/note')?.body.text === 'the kitchen says five minutes');
+  await page.getByTestId('act').waitFor({ state: 'detached' });
+  await page.keyboard.press('Enter');
+  await page.getByRole('region', { name: 'Notes' }).getByText('the kitchen says five minutes').waitFor();
+  await page.getByLabel('A note', { exact: true }).fill('and five more');
+  await page.getByRole('button', { name: 'Add', exact: true }).click();
+  await page.getByRole('region', { name: 'Notes' }).getByText('and five more').waitFor();
+  await page.locator('tr[data-id="is-00001"] [data-row]').focus();
+  await page.keyboard.press('m');
+  await page.keyboard.type('Rider 2');
+  await page.getByTestId('act').getByRole('button', { name: /Rider 2 has not moved/ }).click();
+  await until('merged', () => call(hob, 'POST', '/v1/issues/is-00001/merge')?.body.into === 'is-00002');
+});
+
+withPage('several are marked and acted on at once, each answered by itself', { allow: [STATUS], hob: { override: { '/v1/issues/is-00002/acknowledge': () => ({ problem: [409, 'ada acknowledged it 3 s ago', ''] }) } } }, async (page, hob) => {
+  await first(page).waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('x');
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Shift+X');
+  await page.getByTestId('marked').getByText('3 marked').waitFor();
+  await accessible(page);
+  hob.change([{ id: 'is-00012', priority: 99 }]);
+  await page.keyboard.press('e');
+  await said(page, 'Acknowledged: 2 issues, 1 refused');
+  await page.getByText('ada acknowledged it 3 s ago').waitFor();
+  assert.equal(await page.getByTestId('marked').count(), 0);
+});
+
+withPage('a group opens; its members, a storm and what cannot be told have words', { hob: { issues: everything() } }, async (page) => {
+  await first(page).waitFor();
+  assert.equal(await page.locator('tr[data-id]').count(), 9, 'what is in a group is not in the list');
+  await page.keyboard.press('j');
+  await page.keyboard.press('ArrowRight');
+  await page.locator('tr[data-id="is-00001"]').waitFor();
+  assert.equal(await page.locator('tr[data-id="is-00201"] [aria-expanded=true]').count(), 1);
+  await page.keyboard.press('Enter');
+  const members = page.getByRole('region', { name: 'Members' });
+  await members.getByText('Gathers 3 issues').waitFor();
+  assert.match(await members.locator('.members li').first().textContent(), /order 31\s*\d min too late/, 'what is worst stands first');
+  await members.getByText('and 10,405 more, counted but not listed').waitFor();
+  await page.locator('tr[data-id="is-00202"]').getByText('storm', { exact: true }).waitFor();
+  await page.locator('tr[data-id="is-00002"]').getByText('cannot tell now').waitFor();
+  await page.keyboard.press('ArrowLeft');
+  await until('it is closed', async () => (await page.locator('tr[data-id]').count()) === 9);
+  await page.locator('tr[data-id="is-00002"] [data-row]').click();
+  await page.getByText('riders/2 has sent no position for 4 minutes').waitFor();
+});
+
+withPage('the terms of a priority show beside the row that is pointed at or has the focus', { hob: { issues: everything() } }, async (page) => {
+  await first(page).waitFor();
+  await page.locator('tr[data-id="is-00201"] [data-why]').hover();
+  await page.getByRole('tooltip').getByText('order 12 is too late in 18 min').waitFor();
+  await page.keyboard.press('Escape');
+  await page.mouse.move(5, 5);
+  await page.getByRole('tooltip').waitFor({ state: 'detached' });
+  await page.keyboard.press('j');
+  await page.getByRole('tooltip').getByText('+12.4').waitFor();
+});
+
+withPage('actions are those that the entity offers, each with how far it is', { hob: { issues: everything() } }, async (page, hob) => {
+  await page.locator('tr[data-id="is-00003"] [data-row]').click();
+  const actions = page.getByRole('region', { name: 'Actions' });
+  await actions.getByText('the riders service answered 503 after 3 attempts').waitFor();
+  await actions.locator('[data-action="rider:message"]').getByText('refused').waitFor();
+  await actions.locator('[data-action="orders:requote"]').getByText('running').waitFor();
+  assert.equal(await actions.locator('[data-action="rider:message"] button').count(), 0);
+  await actions.getByRole('button', { name: 'Approve: pause the restaurant' }).click();
+  await until('the relation is followed', () => call(hob, 'POST', '/v1/issues/is-00003/actions/restaurant%3Apause'));
+  await actions.locator('[data-action="restaurant:pause"]').getByText('running').waitFor();
+});
+
+withPage('the palette does by name what keys do', {}, async (page, hob) => {
+  await first(page).waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox', { name: 'What to do' }).waitFor();
+  await accessible(page);
+  await page.screenshot({ path: `${OUT}palette.png` });
+  await page.keyboard.type('ackn order 1');
+  await page.getByRole('option', { selected: true }).getByText('hob issues acknowledge is-00001').waitFor();
+  await page.keyboard.press('Enter');
+  await until('it is acknowledged', () => call(hob, 'POST', '/v1/issues/is-00001/acknowledge'));
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('go to ev');
+  await page.keyboard.press('Enter');
+  await until('the page Events', () => new URL(page.url()).pathname === '/events');
+});
+
+withPage('selected text survives, and holds the list still', {}, async (page, hob) => {
+  await first(page).waitFor();
+  const text = await page.evaluate(() => {
+    const link = document.querySelector('tr[data-id="is-00003"] [data-row]');
+    getSelection().selectAllChildren(link);
+    return getSelection().toString();
+  });
+  hob.change([{ id: 'is-00003', priority: 5 }, { id: 'is-00012', priority: 99 }]);
+  await page.getByTestId('pending').waitFor();
+  assert.equal(await page.evaluate(() => getSelection().toString()), text);
 });
 
 withPage(
@@ -185,7 +303,8 @@ withPage(
   { allow: [STATUS], hob: { override: { '/v1/issues/is-00001/acknowledge': () => ({ problem: [403, 'A viewer may not do this', 'it needs the role operator'] }) } } },
   async (page) => {
     await first(page).waitFor();
-    await page.locator('tr[data-id="is-00001"]').getByRole('button', { name: /^Acknowledge/ }).click();
+    await page.keyboard.press('j');
+    await page.keyboard.press('e');
     await page.getByText('A viewer may not do this: it needs the role operator').waitFor();
     await page.locator('tr[data-id="is-00001"]').getByText('open', { exact: true }).waitFor();
     await accessible(page);
@@ -224,7 +343,7 @@ withPage('a broken connection is said, made again, and resumed where it was', { 
 
 withPage('pause keeps the screen as it is', {}, async (page, hob) => {
   await first(page).waitFor();
-  await page.keyboard.press('p');
+  await page.keyboard.press('Space');
   await page.getByTestId('connection').getByText('paused').waitFor();
   hob.change([issue(60, { priority: 99, title: 'Order 60 is new' })]);
   hob.push('figures', [['placed', { value: 999 }]]);
@@ -237,13 +356,17 @@ withPage('pause keeps the screen as it is', {}, async (page, hob) => {
 
 withPage('500 issues come to the right order after 200 changes a second', { hob: { issues: Array.from({ length: 500 }, (_, n) => issue(n + 1)) } }, async (page, hob) => {
   await first(page).waitFor();
-  assert.equal(await page.locator('tr[data-id]').count(), 500);
+  assert.equal(await page.locator('table.rows').getAttribute('aria-rowcount'), '501');
   for (let n = 0; n < 40; n += 1) {
     hob.change(Array.from({ length: 10 }, (_, index) => ({ id: `is-${String(((n * 13 + index * 31) % 500) + 1).padStart(5, '0')}`, priority: (n * 7 + index * 11) % 100 })));
     await page.waitForTimeout(50);
   }
   const expected = hob.state.issues.toSorted((a, b) => b.priority - a.priority || a.opened.localeCompare(b.opened) || a.id.localeCompare(b.id));
-  await until('the last patch shows', async () => (await titles(page)).join() === expected.map((each) => each.title).join());
+  const top = expected.slice(0, 10).map((each) => each.title).join();
+  await until('the last patch shows', async () => (await titles(page)).slice(0, 10).join() === top);
+  await page.keyboard.press('j');
+  for (let n = 0; n < 60; n += 1) await page.keyboard.press('ArrowDown');
+  await until('the 61st has the focus', async () => (await page.evaluate(() => document.activeElement.textContent)) === expected[60].title);
   await page.screenshot({ path: `${OUT}many.png` });
 });
 

@@ -4,19 +4,23 @@ import { after, before, test } from 'node:test';
 import { launch, missing, open } from './browser.mjs';
 import { fixture } from './fixture.mjs';
 
-const skip = missing();
+export const skip = missing();
 if (skip) console.log(`SKIPPED: ${skip}`);
 
 /** Requests that fail because a test has the stand-in refuse them. */
 export const STATUS = /status of (4|5)\d\d|WebSocket connection/;
 
+let browser;
+before(async () => {
+  if (!skip) browser = await launch();
+});
+after(async () => browser?.close());
+
+/** A page of its own in the browser of this file. */
+export const fresh = (url, options) => open(browser, url, options);
+
 /** A test with a page open: at `options.path`, else at `path`. */
 export function pageTests(path) {
-  let browser;
-  before(async () => {
-    if (!skip) browser = await launch();
-  });
-  after(async () => browser?.close());
   return (name, options, run) =>
     test(name, { skip }, async () => {
       const hob = await fixture(options.hob);

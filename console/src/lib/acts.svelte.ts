@@ -1,40 +1,89 @@
-// What a person may do to an issue.
+// What a person may do to issues, one or several: each call is made and answered by itself.
 
-import { post, segment } from './api';
+import { post, Problem, segment } from './api';
+import { plural } from './format';
 import type { View } from './live.svelte';
 import { notices } from './notices.svelte';
-import type { Issue } from './types';
+import type { Issue, IssueAction } from './types';
+
+export type Verb = 'acknowledge' | 'assign' | 'snooze' | 'resolve' | 'reopen' | 'note' | 'merge' | 'label';
+/** Verbs that ask something first. */
+export type Asked = 'assign' | 'snooze' | 'resolve' | 'merge' | 'note';
+
+const PAST: Record<Verb, string> = {
+  acknowledge: 'Acknowledged',
+  assign: 'Assigned',
+  snooze: 'Snoozed',
+  resolve: 'Resolved',
+  reopen: 'Opened again',
+  note: 'Noted',
+  merge: 'Merged',
+  label: 'Labelled',
+};
+
+/** What takes a verb back, when something does. */
+const BACK: Partial<Record<Verb, [Verb, Record<string, unknown>]>> = {
+  resolve: ['reopen', { reason: 'taken back' }],
+  snooze: ['snooze', { for: '0s', reason: 'taken back' }],
+};
 
 class Acts {
   /** Ids of issues with a call under way. */
   busy = $state.raw<ReadonlySet<string>>(new Set());
-  /** The issue whose reason for resolving is being typed, and where. */
-  resolving = $state.raw<{ id: string; place: 'row' | 'pane' } | undefined>(undefined);
+  /** What is being asked, about which issues. */
+  asking = $state.raw<{ verb: Asked; issues: Issue[] } | undefined>(undefined);
 
-  async acknowledge(issue: Issue, view: View): Promise<Issue | undefined> {
-    if (issue.state !== 'open') return undefined;
-    return this.#act(issue, view, 'acknowledge', {}, `Acknowledged: ${issue.title}`);
+  ask(verb: Asked, issues: Issue[]): void {
+    const able = issues.filter((issue) => issue.state !== 'resolved' || verb === 'note');
+    if (able.length > 0) this.asking = { verb, issues: able };
   }
 
-  async resolve(issue: Issue, reason: string, view: View): Promise<Issue | undefined> {
-    if (issue.state === 'resolved') return undefined;
-    const after = await this.#act(issue, view, 'resolve', { reason }, `Resolved: ${issue.title}`);
-    if (after && this.resolving?.id === issue.id) this.resolving = undefined;
+  /** Runs a verb on each; answers with those on which it worked, as they are now. */
+  async run(verb: Verb, issues: readonly Issue[], body: Record<string, unknown>, view?: View): Promise<Issue[]> {
+    const able = issues.filter((issue) => !this.busy.has(issue.id) && (verb !== 'acknowledge' || issue.state === 'open'));
+    const after: Issue[] = [];
+    const problems: Problem[] = [];
+    for (const issue of able) {
+      const result = await this.#call(issue, verb, body, view).catch((error: unknown) => Problem.from(error));
+      if (result instanceof Problem) {
+        problems.push(result);
+        notices.failed(`Could not ${verb} “${issue.title}”`, result);
+      } else after.push(result);
+    }
+    if (after.length > 0) {
+      const [first] = after as [Issue];
+      const failed = problems.length > 0 ? `, ${problems.length} refused` : '';
+      const what = after.length === 1 ? first.title : plural(after.length, 'issue');
+      notices.done(`${PAST[verb]}: ${what}${failed}`, this.#back(verb, after, view));
+    }
     return after;
   }
 
-  async #act(issue: Issue, view: View, verb: string, body: unknown, done: string): Promise<Issue | undefined> {
+  #back(verb: Verb, issues: readonly Issue[], view?: View): (() => void) | undefined {
+    const back = BACK[verb];
+    return back && (() => void this.run(back[0], issues, back[1], view));
+  }
+
+  /** Follows a link relation of the entity that an issue is about. */
+  async act(issue: Issue, action: IssueAction): Promise<Issue | undefined> {
     if (this.busy.has(issue.id)) return undefined;
-    this.busy = new Set(this.busy).add(issue.id);
     try {
-      const after = await post<Issue>(`/v1/issues/${segment(issue.id)}/${verb}`, body);
-      const { evidence: _, ...row } = after;
-      view.put(issue.id, row);
-      notices.done(done);
+      const after = await this.#call(issue, `actions/${segment(action.relation)}`, {});
+      notices.done(`${action.title ?? action.relation}: asked for`);
       return after;
     } catch (error) {
-      notices.failed(`Could not ${verb} “${issue.title}”`, error);
+      notices.failed(`Could not do “${action.title ?? action.relation}”`, error);
       return undefined;
+    }
+  }
+
+  async #call(issue: Issue, path: string, body: Record<string, unknown>, view?: View): Promise<Issue> {
+    this.busy = new Set(this.busy).add(issue.id);
+    try {
+      const after = await post<Issue>(`/v1/issues/${segment(issue.id)}/${path}`, body);
+      const { evidence: _, ...row } = after;
+      view?.put(issue.id, row);
+      return after;
     } finally {
       const busy = new Set(this.busy);
       busy.delete(issue.id);

@@ -2,13 +2,11 @@
 
 import { announcer } from './announce.svelte';
 import { plural } from './format';
+import { byPriority } from './tree';
 import type { Issue } from './types';
 
 const FADE = 1_200;
 const RECENT_MOST = 30;
-
-export const byPriority = (a: Issue, b: Issue): number =>
-  b.priority - a.priority || a.opened.localeCompare(b.opened) || a.id.localeCompare(b.id);
 
 /** How many of `before` must move to come to the order of `after`: those outside the longest run that keeps its order. */
 export function moved(before: readonly string[], after: readonly string[]): number {
@@ -34,11 +32,14 @@ export function moved(before: readonly string[], after: readonly string[]): numb
 export class Board {
   /** As shown, in order; resolved ones stay for a short fade. */
   shown = $state.raw<Issue[]>([]);
+  /** Whose child each issue is, as shown: a row that another issue adopts moves below it only when nothing is held. */
+  parents = $state.raw<ReadonlyMap<string, string>>(new Map());
   /** Changes of order, arrivals and departures that wait. */
   pending = $state(0);
   /** Resolved while this page was open, newest first. */
   recent = $state.raw<Issue[]>([]);
   #target: Issue[] = [];
+  #parents: ReadonlyMap<string, string> = new Map();
   #loaded = false;
   /** Ids of issues on their way out: nobody need apply those. */
   #fading = new Set<string>();
@@ -56,13 +57,27 @@ export class Board {
   take(rows: Iterable<Issue>, held: boolean, now: string): void {
     const present = new Map<string, Issue>();
     for (const issue of rows) present.set(issue.id, issue);
-    const unresolved = [...present.values()].filter((issue) => issue.state !== 'resolved').sort(byPriority);
+    const unresolved = this.#sorted(present);
     this.#count(unresolved, present, now);
     this.#target = unresolved;
+    this.#parents = new Map(unresolved.flatMap((issue) => (issue.parent ? [[issue.id, issue.parent] as const] : [])));
     if (!this.#loaded || !held) return this.apply();
     const known = new Map(unresolved.map((issue) => [issue.id, issue]));
     this.shown = this.shown.map((issue) => known.get(issue.id) ?? this.#gone(issue, present, now));
     this.#wait();
+  }
+
+  /** In order; those that were there come in the order that they had, which is nearly the one that they get. */
+  #sorted(present: ReadonlyMap<string, Issue>): Issue[] {
+    const unresolved: Issue[] = [];
+    const known = new Set<string>();
+    for (const { id } of this.#target) {
+      const issue = present.get(id);
+      known.add(id);
+      if (issue && issue.state !== 'resolved') unresolved.push(issue);
+    }
+    for (const issue of present.values()) if (!known.has(issue.id) && issue.state !== 'resolved') unresolved.push(issue);
+    return unresolved.sort(byPriority);
   }
 
   /** Counts what waits. */
@@ -71,7 +86,8 @@ export class Board {
     const gone = this.shown.filter((issue) => issue.state === 'resolved' && !this.#fading.has(issue.id)).length;
     const shown = new Set(before);
     const arrived = this.#target.filter((issue) => !shown.has(issue.id)).length;
-    this.pending = gone + arrived + moved(before, this.#target.map((issue) => issue.id));
+    const adopted = this.#target.filter((issue) => shown.has(issue.id) && this.parents.get(issue.id) !== this.#parents.get(issue.id)).length;
+    this.pending = gone + arrived + adopted + moved(before, this.#target.map((issue) => issue.id));
   }
 
   /** Lets issues that the person resolved fade out although the order is held: that was asked for. */
@@ -98,6 +114,7 @@ export class Board {
     const stay = new Set(this.#target.map((issue) => issue.id));
     const fading = leaving.filter((issue) => !stay.has(issue.id));
     this.shown = fading.length > 0 ? [...this.#target, ...fading].sort(byPriority) : this.#target;
+    this.parents = this.#parents;
     this.pending = 0;
     this.#loaded = true;
     if (fading.length > 0) this.#fade(new Set(fading.map((issue) => issue.id)));

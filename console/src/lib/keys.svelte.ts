@@ -12,6 +12,11 @@ function readEnabled(): boolean {
   }
 }
 
+/** What takes the space bar for itself. */
+const PRESSED = 'button, summary, label, [role=button], [role=option], [role=checkbox]';
+/** How long the first of two keys waits for the second. */
+const SECOND = 1_200;
+
 const typing = (element: Element | null): boolean =>
   element instanceof HTMLElement && (element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName));
 
@@ -19,6 +24,7 @@ class Keys {
   enabled = $state(readEnabled());
   #maps: Keymap[] = [];
   #prefix = '';
+  #prefixed = 0;
 
   constructor() {
     window.addEventListener('keydown', (event) => this.#press(event));
@@ -42,15 +48,20 @@ class Keys {
   }
 
   #press(event: KeyboardEvent): void {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.defaultPrevented || event.altKey) return;
+    // The palette is no single key: it opens from inside a field, too, and with single keys switched off.
+    if ((event.ctrlKey || event.metaKey) && event.key === 'k' && !document.querySelector('dialog[open]')) return this.#run('ctrl-k', event);
+    if (event.ctrlKey || event.metaKey) return;
     // A dialog sees to its own keys.
     if (document.querySelector('dialog[open]')) return;
     if (event.key === 'Escape') return this.#run('Escape', event);
     if (!this.enabled || typing(document.activeElement)) return;
-    const key = this.#prefix ? `${this.#prefix} ${event.key}` : event.key;
+    if (event.key === ' ' && document.activeElement?.matches(PRESSED)) return;
+    const key = this.#prefix && Date.now() - this.#prefixed < SECOND ? `${this.#prefix} ${event.key}` : event.key;
     this.#prefix = '';
-    if (key === 'g') {
-      this.#prefix = 'g';
+    if (this.#maps.some((map) => Object.keys(map).some((each) => each.startsWith(`${key} `)))) {
+      this.#prefix = key;
+      this.#prefixed = Date.now();
       return;
     }
     this.#run(key, event);

@@ -9,8 +9,17 @@ const RANK: readonly Role[] = ['viewer', 'operator', 'developer', 'admin'];
 class Person {
   #load = new Load<Me>();
 
+  /** Reads it once. */
+  know(): void {
+    if (!this.role) void this.read();
+  }
+
   read(): Promise<void> {
     return this.#load.run(() => get<Me>('/v1/me'));
+  }
+
+  get name(): string | undefined {
+    return this.#load.data?.name;
   }
 
   get role(): Role | undefined {

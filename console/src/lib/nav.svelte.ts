@@ -1,9 +1,8 @@
 // The address is the state: the page, what is selected, the filters and the scope.
 
+import { pageAt } from './pages';
 import type { Scope } from './types';
 
-/** Paths of the console beside `/`; every other one is the API's or a file. */
-const PAGES = /^\/(services|deploys|nodes|router|events|subscriptions)(\/|$)/;
 
 class Nav {
   path = $state(location.pathname);
@@ -63,7 +62,8 @@ class Nav {
     const link = (event.target as Element | null)?.closest?.('a');
     if (!link || link.target || link.origin !== location.origin || link.hasAttribute('download')) return;
     if (link.getAttribute('href')?.startsWith('#')) return;
-    if (link.pathname !== '/' && !PAGES.test(link.pathname)) return;
+    // Every other path is the API's or a file.
+    if (!pageAt(link.pathname)) return;
     event.preventDefault();
     this.go(link.pathname + link.search);
   };

@@ -18,8 +18,8 @@ type Body<T> = T extends unknown ? Omit<Present<T>, '_links'> : never;
 export type IssueState = Shapes['IssueState'];
 export type Evidence = Present<Shapes['Evidence']>;
 /** An issue; the rows of lists leave its evidence out. */
-export type Issue = Present<Shapes['Issue']>;
-export type Rule = Present<Shapes['Rule']>;
+export type Issue = Present<Shapes['Issue']> & Partial<LiveMembers>;
+export type Rule = Present<Shapes['Rule']> & Partial<RuleMembers>;
 export type InstanceState = Shapes['InstanceState'];
 export type Instance = Present<Shapes['Instance']>;
 export type ServiceState = Shapes['ServiceState'];
@@ -85,3 +85,111 @@ export type ToClient =
   | { frame: 'snap'; id: string; rows: Row[]; cursor: string }
   | { frame: 'patch'; id: string; up: [string, Record<string, unknown>][]; del: string[]; cursor: string }
   | Extract<Shapes['ToClient'], { frame: 'ping' | 'refused' }>;
+
+/** One of the terms that make a priority. */
+export interface Term {
+  name: string;
+  points: number;
+  text?: string;
+}
+
+/** An entity that an issue touches. */
+export interface Member {
+  href: string;
+  label?: string;
+  /** When it is too late for it. */
+  slack_at?: string;
+}
+
+/** What may be done about an issue: a link relation that its entity has now. */
+export interface IssueAction {
+  relation: string;
+  title?: string;
+  mode: 'suggest' | 'approve' | 'auto';
+  state: 'offered' | 'waiting' | 'running' | 'done' | 'failed' | 'refused';
+  reason?: string;
+  href?: string;
+  method?: string;
+}
+
+interface LiveMembers {
+  parent: string;
+  children: number;
+  members: { count: number; first?: Member[]; worst?: string };
+  terms: Term[];
+  snoozed: { until?: string; worse?: boolean };
+  unknown: string;
+  label: string;
+  verify_at: string;
+  merged_into: string;
+  escalated: number;
+  storm: boolean;
+  actions: IssueAction[];
+  rule_mode: RuleMode;
+}
+
+export type RuleMode = 'enabled' | 'shadow' | 'disabled';
+
+/** Something wrong with a rule file, and where. */
+export interface Flaw {
+  line: number;
+  column?: number;
+  message: string;
+  hint?: string;
+  rule?: string;
+}
+
+interface RuleMembers {
+  mode: RuleMode;
+  precision: { value?: number; labelled: number; days?: number };
+  opened_per_day: number;
+  last_fired: string;
+  cost: { micros: number; evaluations: number };
+  budget: { issues_per_order?: number; per_entity?: number; max_open?: number };
+  text: string;
+  flaws: Flaw[];
+}
+
+/** An entity as the engine sees it. */
+export interface Watched {
+  href: string;
+  kind: string;
+  label?: string;
+  fields: Record<string, unknown>;
+  /** Fields that could not be told lately. */
+  unknown?: string[];
+  known?: boolean | string;
+  issues?: { id: string; title: string; priority: number; state: IssueState }[];
+  links?: Record<string, string>;
+}
+
+/** A step in an entity's life. */
+export interface Moment {
+  time: string;
+  kind: 'event' | 'ping' | 'issue' | 'command' | 'observation';
+  text: string;
+  sequence?: string;
+  values?: Record<string, unknown>;
+  issue?: string;
+  actor?: string;
+  /** Records that a thinned one stands for. */
+  count?: number;
+}
+
+export interface Place {
+  href: string;
+  label?: string;
+  x: number;
+  y: number;
+  state?: string;
+  zone?: string;
+  /** Where a rider is on the way to. */
+  to?: { x: number; y: number; href?: string };
+  orders?: number;
+}
+
+export interface CityMap {
+  zones: { id: string; label?: string; x: number; y: number; radius?: number; points?: [number, number][]; waiting?: number }[];
+  restaurants: Place[];
+  riders: Place[];
+}

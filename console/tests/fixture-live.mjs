@@ -1,0 +1,106 @@
+// The stand-in's city: what issues say beyond their state, entities, their lives, the map.
+
+/** A number from 0 to 1 that is the same each time. */
+const chance = (n) => {
+  const x = Math.sin(n * 12.9898) * 43758.5453;
+  return x - Math.floor(x);
+};
+const ZONES = ['N1', 'N4', 'E2', 'SE1', 'W8'];
+const ORIGIN = 'http://city.test';
+
+/** What makes the priority of an issue. */
+export const terms = (priority) => {
+  const urgency = Math.round(priority * 0.3);
+  return [
+    { name: 'base', points: priority - urgency - 5, text: 'the rule says so' },
+    { name: 'urgency', points: urgency, text: '12 min until the first is too late' },
+    { name: 'members', points: 5, text: '2 orders' },
+  ];
+};
+
+const place = (n, spread) => ({ x: 448_000 + (chance(n) - 0.5) * spread, y: 4_626_000 + (chance(n + 0.5) - 0.5) * spread });
+const near = ({ x, y }, n) => ({ x: x + (chance(n + 50) - 0.5) * 4200, y: y + (chance(n + 77) - 0.5) * 4200 });
+const STATES = ['to_restaurant', 'to_customer', 'idle', 'waiting', 'returning'];
+
+export const restaurants = Array.from({ length: 60 }, (_, n) => ({
+  href: `${ORIGIN}/restaurants/${n + 1}`, label: `Kitchen ${n + 1}`, ...place(n + 1, 16_000),
+  state: n % 13 === 5 ? 'late' : n % 17 === 3 ? 'closed' : 'open', zone: ZONES[n % 5], orders: n % 6,
+}));
+export const riders = Array.from({ length: 90 }, (_, n) => {
+  const state = n === 2 ? 'stopped' : STATES[n % 5];
+  return {
+    href: `${ORIGIN}/riders/${n + 1}`, label: `Rider ${n + 1}`, ...near(restaurants[n % 60], n), state, zone: ZONES[n % 5],
+    ...(state === 'idle' ? {} : { to: { x: restaurants[n % 60].x, y: restaurants[n % 60].y, href: restaurants[n % 60].href } }),
+  };
+});
+const CENTRES = [[-800, 5200], [4600, 2400], [5000, -3800], [-1200, -4600], [-5600, 600]];
+export const zones = ZONES.map((id, n) => ({ id, label: id, x: 448_000 + CENTRES[n][0], y: 4_626_000 + CENTRES[n][1], radius: 2700, waiting: n === 1 ? 7 : 0 }));
+
+const ORDER_STATES = ['placed', 'accepted', 'assigned', 'picked_up', 'delivered'];
+/** Entities as the engine sees them. */
+export function entities(kind, at) {
+  const time = (minutes) => new Date(at + minutes * 60_000).toISOString();
+  if (kind === 'order') {
+    return Array.from({ length: 900 }, (_, n) => ({
+      href: `${ORIGIN}/orders/${n + 1}`, kind, label: `order ${n + 1}`, known: true,
+      fields: {
+        id: String(n + 1), state: ORDER_STATES[n % 5], restaurant: `${ORIGIN}/restaurants/${(n % 60) + 1}`, rider: n % 5 > 1 ? `${ORIGIN}/riders/${(n % 90) + 1}` : null,
+        zone: ZONES[n % 5], placed_at: time(-n % 50), promised_at: time(40 - (n % 50)), quoted_minutes: 30 + (n % 4) * 5, preparation_minutes: 12 + (n % 9),
+      },
+      links: { restaurant: `${ORIGIN}/restaurants/${(n % 60) + 1}`, ...(n % 5 > 1 ? { rider: `${ORIGIN}/riders/${(n % 90) + 1}` } : {}) },
+      issues: n % 37 === 0 ? [{ id: 'is-00001', title: `Order ${n + 1} has had no rider for 6 minutes`, priority: 89, state: 'open' }] : [],
+      ...(n % 101 === 7 ? { unknown: ['state'] } : {}),
+    }));
+  }
+  const list = kind === 'rider' ? riders : kind === 'restaurant' ? restaurants : [];
+  return list.map(({ href, label, state, zone, x, y }, n) => ({
+    href, kind, label, known: true, links: {}, issues: [],
+    fields: kind === 'rider' ? { id: String(n + 1), name: label, state, zone, on_job: state !== 'idle', x, y } : { id: String(n + 1), name: label, accepting: state !== 'closed', open_orders: n % 6, late_orders: n % 13 === 5 ? 3 : 0, zone },
+  }));
+}
+
+/** The life of an entity, newest first. */
+export function timeline(href, at) {
+  const time = (seconds) => new Date(at - seconds * 1000).toISOString();
+  const name = href.split('/').slice(-2).join('/');
+  return [
+    { time: time(20), kind: 'ping', text: 'moved 84 m', count: 6, values: { x: 448_120, y: 4_626_300 } },
+    { time: time(90), kind: 'issue', text: 'opened: it has had no rider for 6 minutes', issue: 'is-00001', actor: 'rule/order-unassigned' },
+    { time: time(100), kind: 'command', text: 'a call to the restaurant', actor: 'ada' },
+    { time: time(400), kind: 'event', text: `${name} was accepted`, sequence: '00000000000000004003', values: { state: 'accepted' } },
+    { time: time(460), kind: 'observation', text: 'read after 40 ms', values: { state: 'placed', zone: 'N4' } },
+    { time: time(500), kind: 'event', text: `${name} was placed`, sequence: '00000000000000004001' },
+  ];
+}
+
+/** Kinds that a filter of the stand-in understands: `order.state == "placed"`, joined by `&&`. */
+export function holds(filter, entity) {
+  if (!filter) return true;
+  return filter.split('&&').every((part) => {
+    const [, , field, sign, value] = part.trim().match(/^(\w+)\.(\w+)\s*(==|!=|>=|>|<)\s*(.+)$/) ?? [];
+    if (!field) return false;
+    const wanted = JSON.parse(value.replaceAll("'", '"'));
+    const has = entity.fields[field];
+    return { '==': has === wanted, '!=': has !== wanted, '>': has > wanted, '>=': has >= wanted, '<': has < wanted }[sign];
+  });
+}
+
+export function liveAnswer(state, method, url) {
+  const path = url.pathname;
+  if (method !== 'GET') return undefined;
+  if (path === '/v1/map') return { zones, restaurants, riders, _links: { self: { href: path } } };
+  if (path === '/v1/me') return { name: 'admin', role: state.role ?? 'admin' };
+  if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock), _links: {} };
+  if (path === '/v1/entities' && url.searchParams.get('kind')) {
+    const kind = url.searchParams.get('kind');
+    const filter = url.searchParams.get('filter') ?? '';
+    if (filter && !/^[\w\s.=!<>"'&-]+$/.test(filter)) return undefined;
+    const wanted = url.searchParams.get('href');
+    const all = entities(kind, state.clock).filter((each) => (!wanted || each.href === wanted) && holds(filter, each));
+    const from = Number(url.searchParams.get('cursor') ?? 0);
+    const limit = Number(url.searchParams.get('limit') ?? 100);
+    const next = from + limit < all.length ? { next: { href: `${path}?kind=${kind}&cursor=${from + limit}` } } : {};
+    return { items: all.slice(from, from + limit), total: all.length, _links: { self: { href: path }, ...next } };
+  }
+  return undefined;
+}
