@@ -353,16 +353,20 @@ export async function fixture(changes = {}) {
   }
 
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const close = () => {
+    sockets.clients.forEach((client) => client.terminate());
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  };
   const origin = `http://127.0.0.1:${server.address().port}`;
   return {
     state, calls, subscriptions, push, change, publish, origin,
     url: (path = '/') => `${origin}${path}#token=${TOKEN}`,
     breakStreams: () => streams.forEach(({ response }) => response.destroy()),
     drop: () => sockets.clients.forEach((client) => client.terminate()),
-    close: () => {
-      sockets.clients.forEach((client) => client.terminate());
-      server.closeAllConnections();
-      return new Promise((resolve) => server.close(resolve));
-    },
+    /** Ends as by `kill -9`: nobody is told, and the port is closed. */
+    close,
+    /** Starts again at the same place, with what it held. */
+    restart: () => new Promise((resolve) => server.listen(new URL(origin).port, '127.0.0.1', resolve)),
   };
 }

@@ -341,6 +341,18 @@ withPage('a broken connection is said, made again, and resumed where it was', { 
   assert.ok(Number(resumed.cursor) >= 2, 'it resumes from a cursor');
 });
 
+withPage('a server that is killed while somebody watches comes back without a lost row', { allow: [STATUS] }, async (page, hob) => {
+  await first(page).waitFor();
+  await hob.close();
+  await page.getByTestId('connection').getByText(/reconnecting/).waitFor();
+  assert.equal((await titles(page)).length, 12, 'what was there stays readable');
+  hob.state.issues = [...hob.state.issues.filter((each) => each.id !== 'is-00004'), ...[61, 62, 63].map((n) => issue(n, { priority: 94 }))];
+  await hob.restart();
+  await page.getByTestId('connection').getByText('live').waitFor({ timeout: 20_000 });
+  const expected = hob.state.issues.map((each) => each.title).sort().join();
+  await until('every row is there, and no other', async () => (await titles(page)).sort().join() === expected);
+});
+
 withPage('pause keeps the screen as it is', {}, async (page, hob) => {
   await first(page).waitFor();
   await page.keyboard.press('Space');

@@ -26,6 +26,7 @@ export const isStorm = (issue: Issue): boolean => issue.storm === true || issue.
 
 /** Lines in the order of `list`; `parents` says whose child an issue is as far as the board shows. */
 export function lines(list: readonly Issue[], parents: ReadonlyMap<string, string>, expanded: ReadonlySet<string>): Line[] {
+  if (parents.size === 0) return list.map((issue) => ({ issue, depth: 0, below: 0, expanded: false }));
   const present = new Set(list.map((issue) => issue.id));
   const below = new Map<string, Issue[]>();
   const roots: Issue[] = [];
