@@ -90,13 +90,16 @@ export function liveAnswer(state, method, url) {
   if (method !== 'GET') return undefined;
   if (path === '/v1/map') return { zones, restaurants, riders, _links: { self: { href: path } } };
   if (path === '/v1/me') return { name: 'admin', role: state.role ?? 'admin' };
-  if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock), _links: {} };
+  const at = url.searchParams.get('at');
+  if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock).filter((each) => !at || each.time <= at), _links: {} };
   if (path === '/v1/entities' && url.searchParams.get('kind')) {
     const kind = url.searchParams.get('kind');
     const filter = url.searchParams.get('filter') ?? '';
     if (filter && !/^[\w\s.=!<>"'&-]+$/.test(filter)) return undefined;
     const wanted = url.searchParams.get('href');
-    const all = entities(kind, state.clock).filter((each) => (!wanted || each.href === wanted) && holds(filter, each));
+    if (wanted && at && at < new Date(state.clock - 500_000).toISOString()) return { items: [], _links: {} };
+    const then = (each) => (at ? { ...each, fields: { ...each.fields, ...(kind === 'order' ? { state: 'placed' } : {}) } } : each);
+    const all = entities(kind, state.clock).map(then).filter((each) => (!wanted || each.href === wanted) && holds(filter, each));
     const from = Number(url.searchParams.get('cursor') ?? 0);
     const limit = Number(url.searchParams.get('limit') ?? 100);
     const next = from + limit < all.length ? { next: { href: `${path}?kind=${kind}&cursor=${from + limit}` } } : {};

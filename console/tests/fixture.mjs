@@ -236,7 +236,7 @@ export async function fixture(changes = {}) {
     if (path === '/v1/issues') return page(url.searchParams.get('state') === 'resolved' ? state.resolved : state.issues);
     if (method === 'POST' && path.startsWith('/v1/issues/')) return act(path, body);
     if (path.startsWith('/v1/issues/')) return rowsOf(`issue:${path.slice(11)}`)[0];
-    if (path === '/v1/rules') return page(RULES.map((name) => ({ name, about: 'order', file: `examples/takeaway/rules/${name}.yml`, open: 1, opened_total: 4, state: 'active' })));
+    if (path === '/v1/rules') return page(RULES.map((name, n) => ({ name, about: KINDS[n].slice(0, -1), file: `examples/takeaway/rules/${name}.yml`, open: 1, opened_total: 4, state: 'active' })));
     if (path === '/v1/events/00000000000000004001') return { id: 'ev-1', sequence: path.slice(11), type: 'orders.create', subject: 'http://city.test/orders/1' };
     const ofLive = liveAnswer(state, method, url, body);
     if (ofLive) return ofLive;
