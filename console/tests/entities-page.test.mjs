@@ -92,7 +92,7 @@ withPage('columns and the order are chosen; a view keeps them under a name', {},
 
 withPage('state at a moment: by steps, by the timeline, and back to now', { path: ofOrder }, async (page, hob) => {
   await page.getByTestId('fields').getByText('assigned').waitFor();
-  await page.getByText('not read lately').waitFor();
+  await page.getByText('Not read lately: its href answered 503').waitFor();
   await page.getByRole('button', { name: '−1 min' }).click();
   await page.getByText('As it was at').waitFor();
   await page.getByTestId('fields').locator('dd', { hasText: /^placed/ }).waitFor();

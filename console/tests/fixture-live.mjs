@@ -23,18 +23,18 @@ const near = ({ x, y }, n) => ({ x: x + (chance(n + 50) - 0.5) * 4200, y: y + (c
 const STATES = ['to_restaurant', 'to_customer', 'idle', 'waiting', 'returning'];
 
 export const restaurants = Array.from({ length: 60 }, (_, n) => ({
-  href: `${ORIGIN}/restaurants/${n + 1}`, label: `Kitchen ${n + 1}`, ...place(n + 1, 16_000),
-  state: n % 13 === 5 ? 'late' : n % 17 === 3 ? 'closed' : 'open', zone: ZONES[n % 5], orders: n % 6,
+  href: `${ORIGIN}/restaurants/${n + 1}`, kind: 'restaurant', label: `Kitchen ${n + 1}`, ...place(n + 1, 16_000),
+  ...(n % 13 === 2 ? { priority: 75 } : {}),
 }));
 export const riders = Array.from({ length: 90 }, (_, n) => {
-  const state = n === 2 ? 'stopped' : STATES[n % 5];
+  const state = STATES[n % 5];
   return {
-    href: `${ORIGIN}/riders/${n + 1}`, label: `Rider ${n + 1}`, ...near(restaurants[n % 60], n), state, zone: ZONES[n % 5],
-    ...(state === 'idle' ? {} : { to: { x: restaurants[n % 60].x, y: restaurants[n % 60].y, href: restaurants[n % 60].href } }),
+    href: `${ORIGIN}/riders/${n + 1}`, kind: 'rider', label: `Rider ${n + 1}`, ...near(restaurants[n % 60], n), state,
+    ...(n === 2 ? { priority: 82 } : {}), ...(state === 'idle' ? {} : { links: { restaurant: restaurants[n % 60].href } }),
   };
 });
 const CENTRES = [[-800, 5200], [4600, 2400], [5000, -3800], [-1200, -4600], [-5600, 600]];
-export const zones = ZONES.map((id, n) => ({ id, label: id, x: 448_000 + CENTRES[n][0], y: 4_626_000 + CENTRES[n][1], radius: 2700, waiting: n === 1 ? 7 : 0 }));
+export const zones = ZONES.map((id, n) => ({ href: `${ORIGIN}/zones/${id}`, kind: 'zone', label: id, x: 448_000 + CENTRES[n][0], y: 4_626_000 + CENTRES[n][1] }));
 
 const ORDER_STATES = ['placed', 'accepted', 'assigned', 'picked_up', 'delivered'];
 /** Entities as the engine sees them. */
@@ -42,20 +42,19 @@ export function entities(kind, at) {
   const time = (minutes) => new Date(at + minutes * 60_000).toISOString();
   if (kind === 'order') {
     return Array.from({ length: 900 }, (_, n) => ({
-      href: `${ORIGIN}/orders/${n + 1}`, kind, label: `order ${n + 1}`, known: true,
+      href: `${ORIGIN}/orders/${n + 1}`, kind, label: `order ${n + 1}`, ...(n % 101 === 7 ? { known: false, trouble: 'its href answered 503' } : { known: true }),
       fields: {
         id: String(n + 1), state: ORDER_STATES[n % 5], restaurant: `${ORIGIN}/restaurants/${(n % 60) + 1}`, rider: n % 5 > 1 ? `${ORIGIN}/riders/${(n % 90) + 1}` : null,
         zone: ZONES[n % 5], placed_at: time(-n % 50), promised_at: time(40 - (n % 50)), quoted_minutes: 30 + (n % 4) * 5, preparation_minutes: 12 + (n % 9),
       },
-      links: { restaurant: `${ORIGIN}/restaurants/${(n % 60) + 1}`, ...(n % 5 > 1 ? { rider: `${ORIGIN}/riders/${(n % 90) + 1}` } : {}) },
-      issues: n % 37 === 0 ? [{ id: 'is-00001', title: `Order ${n + 1} has had no rider for 6 minutes`, priority: 89, state: 'open' }] : [],
-      ...(n % 101 === 7 ? { unknown: ['state'] } : {}),
+      relations: { restaurant: [`${ORIGIN}/restaurants/${(n % 60) + 1}`], ...(n % 5 > 1 ? { rider: [`${ORIGIN}/riders/${(n % 90) + 1}`] } : {}) },
+      ...(n % 37 === 0 ? { issues: ['is-00001'], priority: 89 } : {}),
     }));
   }
   const list = kind === 'rider' ? riders : kind === 'restaurant' ? restaurants : [];
-  return list.map(({ href, label, state, zone, x, y }, n) => ({
-    href, kind, label, known: true, links: {}, issues: [],
-    fields: kind === 'rider' ? { id: String(n + 1), name: label, state, zone, on_job: state !== 'idle', x, y } : { id: String(n + 1), name: label, accepting: state !== 'closed', open_orders: n % 6, late_orders: n % 13 === 5 ? 3 : 0, zone },
+  return list.map(({ href, label, state, x, y, priority }, n) => ({
+    href, kind, label, known: true, position: [x, y], ...(priority ? { priority, issues: ['is-00002'] } : {}),
+    fields: kind === 'rider' ? { id: String(n + 1), name: label, state, zone: ZONES[n % 5], on_job: state !== 'idle' } : { id: String(n + 1), name: label, accepting: n % 17 !== 3, open_orders: n % 6, late_orders: n % 13 === 5 ? 3 : 0 },
   }));
 }
 
@@ -63,13 +62,15 @@ export function entities(kind, at) {
 export function timeline(href, at) {
   const time = (seconds) => new Date(at - seconds * 1000).toISOString();
   const name = href.split('/').slice(-2).join('/');
+  const moment = (seconds, kind, text, more = {}) => ({ time: time(seconds), recorded: time(seconds), kind, text, ...more });
   return [
-    { time: time(20), kind: 'ping', text: 'moved 84 m', count: 6, values: { x: 448_120, y: 4_626_300 } },
-    { time: time(90), kind: 'issue', text: 'opened: it has had no rider for 6 minutes', issue: 'is-00001', actor: 'rule/order-unassigned' },
-    { time: time(100), kind: 'command', text: 'a call to the restaurant', actor: 'ada' },
-    { time: time(400), kind: 'event', text: `${name} was accepted`, sequence: '00000000000000004003', values: { state: 'accepted' } },
-    { time: time(460), kind: 'observation', text: 'read after 40 ms', values: { state: 'placed', zone: 'N4' } },
-    { time: time(500), kind: 'event', text: `${name} was placed`, sequence: '00000000000000004001' },
+    moment(20, 'ping', 'moved 84 m in 60 s', { values: { x: 448_120, y: 4_626_300 } }),
+    moment(90, 'issue', 'opened by rule/order-unassigned', { issue: 'is-00001' }),
+    moment(100, 'command', 'noted by ada: a call to the restaurant', { issue: 'is-00001' }),
+    moment(200, 'log', 'dispatch: no rider within 15 minutes', { requestid: 'req-of-7' }),
+    moment(400, 'event', `${name} was accepted`, { sequence: '00000000000000004003', values: { state: 'accepted' } }),
+    moment(460, 'observed', 'read after 40 ms', { values: { state: 'placed', zone: 'N4' } }),
+    moment(500, 'event', `${name} was placed`, { sequence: '00000000000000004001' }),
   ];
 }
 
@@ -88,18 +89,26 @@ export function holds(filter, entity) {
 export function liveAnswer(state, method, url) {
   const path = url.pathname;
   if (method !== 'GET') return undefined;
-  if (path === '/v1/map') return { zones, restaurants, riders, _links: { self: { href: path } } };
+  if (path === '/v1/map') return { items: [...zones, ...restaurants, ...riders], _links: { self: { href: path } } };
   if (path === '/v1/me') return { name: 'admin', role: state.role ?? 'admin' };
   const at = url.searchParams.get('at');
   if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock).filter((each) => !at || each.time <= at), _links: {} };
+  if (path === '/v1/entities/state') {
+    const href = url.searchParams.get('href');
+    const kind = href.split('/').at(-2).slice(0, -1);
+    const found = entities(kind, state.clock).find((each) => each.href === href);
+    const past = at < new Date(state.clock - 30_000).toISOString();
+    const gone = !found || at < new Date(state.clock - 500_000).toISOString();
+    if (gone) return { href, at };
+    const links = Object.fromEntries(Object.entries(found.relations ?? {}).map(([name, [target]]) => [name, { href: target }]));
+    return { href, at, observed: at, representation: { ...found.fields, ...(past && kind === 'order' ? { state: 'placed' } : {}), _links: { self: { href }, ...links } } };
+  }
   if (path === '/v1/entities' && url.searchParams.get('kind')) {
     const kind = url.searchParams.get('kind');
     const filter = url.searchParams.get('filter') ?? '';
     if (filter && !/^[\w\s.=!<>"'&-]+$/.test(filter)) return undefined;
     const wanted = url.searchParams.get('href');
-    if (wanted && at && at < new Date(state.clock - 500_000).toISOString()) return { items: [], _links: {} };
-    const then = (each) => (at ? { ...each, fields: { ...each.fields, ...(kind === 'order' ? { state: 'placed' } : {}) } } : each);
-    const all = entities(kind, state.clock).map(then).filter((each) => (!wanted || each.href === wanted) && holds(filter, each));
+    const all = entities(kind, state.clock).filter((each) => (!wanted || each.href === wanted) && holds(filter, each));
     const from = Number(url.searchParams.get('cursor') ?? 0);
     const limit = Number(url.searchParams.get('limit') ?? 100);
     const next = from + limit < all.length ? { next: { href: `${path}?kind=${kind}&cursor=${from + limit}` } } : {};

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { busAnswer, busState, event, matches } from './fixture-bus.mjs';
 import { liveAnswer, terms } from './fixture-live.mjs';
+import { rulesAnswer } from './fixture-rules.mjs';
 import { confined, shipAnswer, shipState } from './fixture-ship.mjs';
 
 export const TOKEN = 'fixture-token';
@@ -191,7 +192,7 @@ export async function fixture(changes = {}) {
   const verbs = {
     acknowledge: (now) => ({ state: 'acknowledged', acknowledged: now, assignee: 'admin' }),
     assign: (now, { to }) => ({ state: 'acknowledged', acknowledged: now, assignee: to }),
-    snooze: (now, { for: time, until_worse }) => ({ snoozed: time === '0s' ? null : { until: new Date(state.clock + Number.parseInt(time, 10) * (time.endsWith('h') ? 3_600_000 : 60_000)).toISOString(), worse: until_worse === true } }),
+    snooze: (now, { for: time, until_worse }) => ({ snoozed: time === '1s' ? null : { until: new Date(state.clock + Number.parseInt(time, 10) * (time.endsWith('h') ? 3_600_000 : 60_000)).toISOString(), worse: until_worse === true, by: 'admin' } }),
     resolve: (now, { as, reason }) => ({ state: 'resolved', resolved: now, resolution: reason, ...(as === 'false-alarm' ? { label: as } : {}) }),
     merge: (now, { into }) => ({ state: 'resolved', resolved: now, merged_into: into }),
     reopen: () => ({ state: 'open', resolved: null, resolution: null }),
@@ -224,6 +225,19 @@ export async function fixture(changes = {}) {
 
   const evidenceOf = (id) => [...evidence(Number(id.slice(3))), ...(state.notes ?? []).filter((each) => each.id === id)];
 
+  function issuesAsked(query) {
+    const states = (query.get('state') ?? '').split(',').filter(Boolean);
+    const is = (name, has) => !query.get(name) || query.get(name) === has;
+    const text = query.get('q') ?? '';
+    const found = [...state.issues, ...state.resolved].filter((each) =>
+      (states.length === 0 || states.includes(each.state)) && is('rule', each.rule) && is('label', each.label) && is('assignee', each.assignee) &&
+      (!query.get('since') || each.opened >= query.get('since')) && (!query.get('until') || each.opened < query.get('until')) &&
+      (query.get('shadow') === 'true') === (each.rule_mode === 'shadow') && `${each.title} ${each.resolution ?? ''}`.includes(text));
+    const from = Number(query.get('cursor') ?? 0);
+    const limit = Number(query.get('limit') ?? 100);
+    return page(found.slice(from, from + limit), from + limit < found.length ? `/v1/issues?cursor=${from + limit}` : undefined);
+  }
+
   function answer(method, url, body) {
     const path = url.pathname;
     if (path === '/v1/status') {
@@ -233,10 +247,11 @@ export async function fixture(changes = {}) {
         public_url: 'http://city.test',
       };
     }
-    if (path === '/v1/issues') return page(url.searchParams.get('state') === 'resolved' ? state.resolved : state.issues);
+    const ofRules = rulesAnswer(state, method, url, body);
+    if (ofRules) return ofRules;
+    if (path === '/v1/issues') return issuesAsked(url.searchParams);
     if (method === 'POST' && path.startsWith('/v1/issues/')) return act(path, body);
     if (path.startsWith('/v1/issues/')) return rowsOf(`issue:${path.slice(11)}`)[0];
-    if (path === '/v1/rules') return page(RULES.map((name, n) => ({ name, about: KINDS[n].slice(0, -1), file: `examples/takeaway/rules/${name}.yml`, open: 1, opened_total: 4, state: 'active' })));
     if (path === '/v1/events/00000000000000004001') return { id: 'ev-1', sequence: path.slice(11), type: 'orders.create', subject: 'http://city.test/orders/1' };
     const ofLive = liveAnswer(state, method, url, body);
     if (ofLive) return ofLive;

@@ -182,7 +182,7 @@ withPage('snoozing puts an issue down the list for a while, and can be taken bac
   await until('it stands last', async () => (await titles(page)).at(-1) === issue(1).title);
   await page.getByRole('button', { name: 'Undo' }).click();
   await until('it is awake', async () => (await titles(page))[0] === issue(1).title);
-  assert.equal(call(hob, 'POST', '/v1/issues/is-00001/snooze').body.for, '0s');
+  assert.equal(call(hob, 'POST', '/v1/issues/is-00001/snooze').body.for, '1s');
 });
 
 withPage('assigning, merging and noting by key', {}, async (page, hob) => {
@@ -254,7 +254,7 @@ withPage('the terms of a priority show beside the row that is pointed at or has 
   await page.mouse.move(5, 5);
   await page.getByRole('tooltip').waitFor({ state: 'detached' });
   await page.keyboard.press('j');
-  await page.getByRole('tooltip').getByText('+12.4').waitFor();
+  await page.getByRole('tooltip').getByText('+12').waitFor();
 });
 
 withPage('actions are those that the entity offers, each with how far it is', { hob: { issues: everything() } }, async (page, hob) => {
@@ -263,10 +263,22 @@ withPage('actions are those that the entity offers, each with how far it is', { 
   await actions.getByText('the riders service answered 503 after 3 attempts').waitFor();
   await actions.locator('[data-action="rider:message"]').getByText('refused').waitFor();
   await actions.locator('[data-action="orders:requote"]').getByText('running').waitFor();
-  assert.equal(await actions.locator('[data-action="rider:message"] button').count(), 0);
+  await actions.getByRole('button', { name: 'Do it anyway: message the rider' }).waitFor();
   await actions.getByRole('button', { name: 'Approve: pause the restaurant' }).click();
-  await until('the relation is followed', () => call(hob, 'POST', '/v1/issues/is-00003/actions/restaurant%3Apause'));
+  await until('the relation is followed', () => call(hob, 'POST', '/v1/issues/is-00003/actions/restaurant%3Apause')?.body.action === 'ac-17');
   await actions.locator('[data-action="restaurant:pause"]').getByText('running').waitFor();
+});
+
+withPage('every action can be stopped, with a reason that all see', { path: '/?issue=is-00003', hob: { issues: everything() } }, async (page, hob) => {
+  await page.getByRole('button', { name: 'Stop all actions…' }).click();
+  await page.getByRole('textbox', { name: 'Why' }).fill('the dispatch service answers nonsense');
+  await accessible(page);
+  await page.getByRole('button', { name: 'Stop them' }).click();
+  await page.getByText('by admin since').waitFor();
+  assert.equal(call(hob, 'POST', '/v1/actions/pause').body.reason, 'the dispatch service answers nonsense');
+  await accessible(page);
+  await page.getByRole('button', { name: 'Let them go on' }).click();
+  await page.getByRole('button', { name: 'Stop all actions…' }).waitFor();
 });
 
 withPage('the palette does by name what keys do', {}, async (page, hob) => {

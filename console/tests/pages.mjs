@@ -8,7 +8,7 @@ export const skip = missing();
 if (skip) console.log(`SKIPPED: ${skip}`);
 
 /** Requests that fail because a test has the stand-in refuse them. */
-export const STATUS = /status of (4|5)\d\d|WebSocket connection|ERR_CONNECTION_REFUSED/;
+export const STATUS = /status of (4|5)\d\d|WebSocket connection|ERR_CONNECTION_(REFUSED|RESET)/;
 
 let browser;
 before(async () => {

@@ -4,7 +4,7 @@ import { post, Problem, segment } from './api';
 import { plural } from './format';
 import type { View } from './live.svelte';
 import { notices } from './notices.svelte';
-import type { Issue, IssueAction } from './types';
+import type { Issue, Offer } from './types';
 
 export type Verb = 'acknowledge' | 'assign' | 'snooze' | 'resolve' | 'reopen' | 'note' | 'merge' | 'label';
 /** Verbs that ask something first. */
@@ -24,7 +24,7 @@ const PAST: Record<Verb, string> = {
 /** What takes a verb back, when something does. */
 const BACK: Partial<Record<Verb, [Verb, Record<string, unknown>]>> = {
   resolve: ['reopen', { reason: 'taken back' }],
-  snooze: ['snooze', { for: '0s', reason: 'taken back' }],
+  snooze: ['snooze', { for: '1s', reason: 'taken back' }],
 };
 
 class Acts {
@@ -44,7 +44,9 @@ class Acts {
     const after: Issue[] = [];
     const problems: Problem[] = [];
     for (const issue of able) {
-      const result = await this.#call(issue, verb, body, view).catch((error: unknown) => Problem.from(error));
+      // Whoever assigns has seen whose it was: it is taken over unless that has changed since.
+      const sent = verb === 'assign' && issue.assignee ? { ...body, revision: issue.revision } : body;
+      const result = await this.#call(issue, verb, sent, view).catch((error: unknown) => Problem.from(error));
       if (result instanceof Problem) {
         problems.push(result);
         notices.failed(`Could not ${verb} “${issue.title}”`, result);
@@ -65,14 +67,15 @@ class Acts {
   }
 
   /** Follows a link relation of the entity that an issue is about. */
-  async act(issue: Issue, action: IssueAction): Promise<Issue | undefined> {
+  async act(issue: Issue, action: Offer): Promise<Issue | undefined> {
     if (this.busy.has(issue.id)) return undefined;
     try {
-      const after = await this.#call(issue, `actions/${segment(action.relation)}`, {});
-      notices.done(`${action.title ?? action.relation}: asked for`);
+      const body = { ...(action.state === 'waiting' ? { action: action.action } : {}), ...(action.state === 'done' ? { again: true } : {}) };
+      const after = await this.#call(issue, `actions/${segment(action.relation)}`, body);
+      notices.done(`${action.state === 'waiting' ? 'Approved' : 'Asked for'}: ${action.title}`);
       return after;
     } catch (error) {
-      notices.failed(`Could not do “${action.title ?? action.relation}”`, error);
+      notices.failed(`Could not do “${action.title}”`, error);
       return undefined;
     }
   }

@@ -12,6 +12,8 @@ export interface PageEntry {
 export const PAGES: readonly PageEntry[] = [
   { name: 'live', path: '/', label: 'Live', keys: 'g l' },
   { name: 'entities', path: '/entities', label: 'Entities', keys: 'g o', load: () => import('../pages/Entities.svelte') },
+  { name: 'rules', path: '/rules', label: 'Rules', keys: 'g w', load: () => import('../pages/Rules.svelte') },
+  { name: 'history', path: '/history', label: 'History', keys: 'g h', load: () => import('../pages/History.svelte') },
   { name: 'services', path: '/services', label: 'Services', keys: 'g s', load: () => import('../pages/Services.svelte') },
   { name: 'deploys', path: '/deploys', label: 'Deploys', keys: 'g d', load: () => import('../pages/Deploys.svelte') },
   { name: 'nodes', path: '/nodes', label: 'Nodes', keys: 'g n', load: () => import('../pages/Nodes.svelte') },

@@ -22,7 +22,7 @@ export const byPriority = (a: Issue, b: Issue): number =>
   Number(a.snoozed !== undefined) - Number(b.snoozed !== undefined) || b.priority - a.priority || compare(a.opened, b.opened) || compare(a.id, b.id);
 
 /** Whether it stands for a rule that opened too many. */
-export const isStorm = (issue: Issue): boolean => issue.storm === true || issue.key.startsWith('storm/');
+export const isStorm = (issue: Issue): boolean => issue.storm === true;
 
 /** Lines in the order of `list`; `parents` says whose child an issue is as far as the board shows. */
 export function lines(list: readonly Issue[], parents: ReadonlyMap<string, string>, expanded: ReadonlySet<string>): Line[] {

@@ -90,7 +90,7 @@ export type ToClient =
 export interface Term {
   name: string;
   points: number;
-  text?: string;
+  text: string;
 }
 
 /** An entity that an issue touches. */
@@ -102,14 +102,18 @@ export interface Member {
 }
 
 /** What may be done about an issue: a link relation that its entity has now. */
-export interface IssueAction {
+export interface Offer {
   relation: string;
-  title?: string;
+  title: string;
   mode: 'suggest' | 'approve' | 'auto';
-  state: 'offered' | 'waiting' | 'running' | 'done' | 'failed' | 'refused';
+  state: 'offered' | 'waiting' | 'running' | 'done' | 'failed' | 'refused' | 'expired' | 'dry-run';
   reason?: string;
-  href?: string;
-  method?: string;
+  href: string;
+  method: string;
+  /** The newest try. */
+  action?: string;
+  /** Until when it may be approved. */
+  until?: string;
 }
 
 interface LiveMembers {
@@ -117,37 +121,84 @@ interface LiveMembers {
   children: number;
   members: { count: number; first?: Member[]; worst?: string };
   terms: Term[];
-  snoozed: { until?: string; worse?: boolean };
+  snoozed: { until?: string; worse: boolean; by: string };
   unknown: string;
+  waits: string;
   label: string;
   verify_at: string;
   merged_into: string;
   escalated: number;
   storm: boolean;
-  actions: IssueAction[];
-  rule_mode: RuleMode;
+  revision: number;
+  acknowledged_until: string;
+  actions: Offer[];
+  caused_by: string;
+  runbook: string;
+  rule_mode: string;
 }
 
-export type RuleMode = 'enabled' | 'shadow' | 'disabled';
+/** Whether anything may act. */
+export interface ActionsState {
+  paused?: { by: string; reason: string; since: string };
+  /** Relations that stopped by themselves, as `rule/relation`, with the reason. */
+  stopped?: Record<string, string>;
+}
 
-/** Something wrong with a rule file, and where. */
-export interface Flaw {
-  line: number;
-  column?: number;
-  message: string;
-  hint?: string;
-  rule?: string;
+/** What was done about an issue, or was to be. */
+export interface Action extends Offer {
+  id: string;
+  issue: string;
+  rule: string;
+  about: string;
+  actor: string;
+  approved_by?: string;
+  reason: string;
+  asked: string;
+  ended?: string;
+  status?: number;
+  worked?: boolean;
 }
 
 interface RuleMembers {
-  mode: RuleMode;
-  precision: { value?: number; labelled: number; days?: number };
-  opened_per_day: number;
-  last_fired: string;
+  mode: string;
+  opened_by_day: { day: string; opened: number }[];
+  precision: number;
+  last_opened: string;
+  max_open: number;
+  per_entity: number;
   cost: { micros: number; evaluations: number };
-  budget: { issues_per_order?: number; per_entity?: number; max_open?: number };
-  text: string;
-  flaws: Flaw[];
+}
+
+/** Something wrong in a file, and where. */
+export interface Flaw {
+  file: string;
+  line: number;
+  column: number;
+  what: string;
+  hint?: string;
+}
+
+/** How long something took, in seconds. */
+export interface Spread {
+  count: number;
+  p50?: number;
+  p90?: number;
+}
+
+/** A day of issues, on the scope's clock. */
+export interface IssueDay {
+  day: string;
+  opened: number;
+  resolved: number;
+  reopened: number;
+  false_alarms: number;
+  investigations: number;
+  actions: number;
+  acknowledge: Spread;
+  resolve: Spread;
+  entities: Record<string, number>;
+  investigations_per: Record<string, number>;
+  outcomes: Record<string, { count: number; of: number; share: number }>;
 }
 
 /** An entity as the engine sees it. */
@@ -156,40 +207,48 @@ export interface Watched {
   kind: string;
   label?: string;
   fields: Record<string, unknown>;
-  /** Fields that could not be told lately. */
-  unknown?: string[];
-  known?: boolean | string;
-  issues?: { id: string; title: string; priority: number; state: IssueState }[];
-  links?: Record<string, string>;
+  /** Links that it has now. */
+  relations?: Record<string, string[]>;
+  /** Whether its newest fetch succeeded; else its fields are what they were. */
+  known: boolean;
+  trouble?: string;
+  position?: [number, number];
+  /** Ids of its unresolved issues. */
+  issues?: string[];
+  /** The highest priority among them. */
+  priority?: number;
+}
+
+/** An entity as it was answered, at a time in the past. */
+export interface EntityState {
+  href: string;
+  at: string;
+  observed?: string;
+  representation?: Record<string, unknown>;
+  trouble?: string;
 }
 
 /** A step in an entity's life. */
 export interface Moment {
   time: string;
-  kind: 'event' | 'ping' | 'issue' | 'command' | 'observation';
+  kind: 'event' | 'ping' | 'observed' | 'issue' | 'command' | 'log';
   text: string;
   sequence?: string;
-  values?: Record<string, unknown>;
   issue?: string;
-  actor?: string;
-  /** Records that a thinned one stands for. */
-  count?: number;
+  requestid?: string;
+  values?: Record<string, unknown>;
 }
 
+/** A place on the schematic map. */
 export interface Place {
   href: string;
+  kind: string;
   label?: string;
   x: number;
   y: number;
   state?: string;
-  zone?: string;
-  /** Where a rider is on the way to. */
-  to?: { x: number; y: number; href?: string };
-  orders?: number;
-}
-
-export interface CityMap {
-  zones: { id: string; label?: string; x: number; y: number; radius?: number; points?: [number, number][]; waiting?: number }[];
-  restaurants: Place[];
-  riders: Place[];
+  /** The highest priority of its unresolved issues. */
+  priority?: number;
+  /** Hrefs that it links to, by relation: legs of a ride. */
+  links?: Record<string, string>;
 }
