@@ -96,7 +96,7 @@ withPage('state at a moment: by steps, by the timeline, and back to now', { path
   await page.getByRole('button', { name: '−1 min' }).click();
   await page.getByText('As it was at').waitFor();
   await page.getByTestId('fields').locator('dd', { hasText: /^placed/ }).waitFor();
-  assert.ok(call(hob, 'GET', '/v1/entities/timeline').query.at);
+  assert.ok(call(hob, 'GET', '/v1/entities/timeline').query.until);
   await accessible(page);
   await page.getByTestId('timeline').getByRole('button').last().click();
   await until('the moment of that step', () => new URL(page.url()).searchParams.get('at')?.endsWith('18:31:40.000Z'));

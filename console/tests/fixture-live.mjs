@@ -92,9 +92,10 @@ export function liveAnswer(state, method, url) {
   if (path === '/v1/map') return { items: [...zones, ...restaurants, ...riders], _links: { self: { href: path } } };
   if (path === '/v1/me') return { name: 'admin', role: state.role ?? 'admin' };
   const at = url.searchParams.get('at');
-  if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock).filter((each) => !at || each.time <= at), _links: {} };
+  if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock).filter((each) => !url.searchParams.get('until') || each.time < url.searchParams.get('until')), _links: {} };
   if (path === '/v1/entities/state') {
     const href = url.searchParams.get('href');
+    const at = url.searchParams.get('at') ?? new Date(state.clock).toISOString();
     const kind = href.split('/').at(-2).slice(0, -1);
     const found = entities(kind, state.clock).find((each) => each.href === href);
     const past = at < new Date(state.clock - 30_000).toISOString();

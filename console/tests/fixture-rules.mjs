@@ -79,6 +79,12 @@ export function check(text) {
   return { flaws };
 }
 
+/** What was done: one by a rule with an approval, one by a person that failed. */
+const actions = (at) => [
+  { id: 'ac-2', issue: 'is-00003', rule: 'restaurant-running-late', about: 'http://city.test/restaurants/3', relation: 'restaurant:pause', title: 'pause the restaurant', href: 'http://city.test/restaurants/3/pause', method: 'POST', mode: 'approve', state: 'done', actor: 'rule/restaurant-running-late', approved_by: 'ada', reason: 'it is 14 minutes behind', asked: new Date(at - 90_000).toISOString(), status: 204, depth: 0 },
+  { id: 'ac-1', issue: 'is-00002', rule: 'rider-stopped', about: 'http://city.test/riders/2', relation: 'rider:reassign', title: 'assign another rider', href: 'http://city.test/riders/2/reassign', method: 'POST', mode: 'suggest', state: 'failed', actor: 'bob', reason: 'riders answered 503', asked: new Date(at - 900_000).toISOString(), status: 503, depth: 0 },
+];
+
 export function rulesAnswer(state, method, url, body) {
   const path = url.pathname;
   if (path === '/v1/rules') return { items: state.rules ?? rules(state.clock), _links: {} };
@@ -86,6 +92,7 @@ export function rulesAnswer(state, method, url, body) {
   if (method === 'POST' && path === '/v1/rules/check') return check(body.text);
   if (method === 'POST' && path === '/v1/rules/backtest') return report(state.clock, body);
   if (path === '/v1/issues/figures') return { items: state.days ?? days(state.clock), _links: {} };
+  if (path === '/v1/actions') return { items: actions(state.clock), _links: {} };
   if (path === '/v1/actions/state') return { ...(state.actionsPaused ? { paused: state.actionsPaused } : {}) };
   if (method === 'POST' && path === '/v1/actions/pause') return { paused: (state.actionsPaused = { by: 'admin', reason: body.reason, since: new Date(state.clock).toISOString() }) };
   if (method === 'POST' && path === '/v1/actions/resume') return ((state.actionsPaused = undefined), {});

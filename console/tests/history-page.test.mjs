@@ -84,6 +84,17 @@ withPage('an issue leads to its whole; j, k and Enter walk; g h leads here', { p
   await page.getByRole('button', { name: 'Open again' }).waitFor();
 });
 
+withPage('what was done, by whose wish and with what result, is told on request', { hob: { resolved: ended(3) } }, async (page, hob) => {
+  await rows(page).first().waitFor();
+  assert.equal(call(hob, 'GET', '/v1/actions'), undefined);
+  await page.getByText('What was done about issues').click();
+  await page.locator('tr[data-action=ac-2]').getByText('rule/restaurant-running-late, approved by ada').waitFor();
+  await page.locator('tr[data-action=ac-1]').getByText('failed').waitFor();
+  await accessible(page);
+  await page.locator('tr[data-action=ac-2] a.whole').click();
+  await until('its issue', () => new URL(page.url()).searchParams.get('issue') === 'is-00003');
+});
+
 withPage('nothing yet, no match, and what cannot be read have words', { allow: [STATUS], hob: { resolved: [], days: [] } }, async (page, hob) => {
   await page.getByText('No issue ended yet').waitFor();
   await page.getByPlaceholder('Title, reason or note').fill('nowhere');

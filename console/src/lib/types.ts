@@ -16,7 +16,7 @@ type Present<T> = T extends (infer Item)[]
 type Body<T> = T extends unknown ? Omit<Present<T>, '_links'> : never;
 
 export type IssueState = Shapes['IssueState'];
-export type Evidence = Present<Shapes['Evidence']>;
+export type Evidence = Present<Shapes['Evidence']> & { requestid?: string };
 /** An issue; the rows of lists leave its evidence out. */
 export type Issue = Present<Shapes['Issue']> & Partial<LiveMembers>;
 export type Rule = Present<Shapes['Rule']> & Partial<RuleMembers>;
