@@ -60,6 +60,50 @@ test('a running Hob shows an event that is published, its entity’s life, and i
   }
 });
 
+test('a running Hob shows orders with their life, rules with their file, and what the days were like', { skip, timeout: 180_000 }, async () => {
+  const browser = await launch();
+  try {
+    const { page, close } = await open(browser, address, { allow: [/status of (404|409)/] });
+    await page.getByTestId('connection').getByText('live').waitFor();
+    await page.getByRole('link', { name: 'Entities', exact: true }).click();
+    await page.getByRole('link', { name: 'Orders' }).click();
+    const orders = page.locator('tbody tr[data-id]');
+    await orders.first().waitFor({ timeout: FLOWS });
+    await page.getByLabel('Filter, as in a rule').fill("order.state != 'placed'");
+    await page.keyboard.press('Enter');
+    await orders.first().waitFor({ timeout: FLOWS });
+    await accessible(page);
+    await page.screenshot({ path: `${OUT}running-orders.png` });
+    const name = await orders.first().locator('a.whole').textContent();
+    await orders.first().locator('a.whole').click();
+    await page.getByTestId('fields').getByText('restaurant', { exact: true }).first().waitFor();
+    await page.getByTestId('timeline').locator('li').first().waitFor();
+    await page.getByRole('button', { name: '−10 s' }).click();
+    await page.getByText('As it was at').waitFor();
+    await accessible(page);
+    await page.screenshot({ path: `${OUT}running-order.png` });
+    console.log(`${name} showed its life`);
+
+    await page.getByRole('link', { name: 'Rules', exact: true }).click();
+    await page.locator('[data-rule] a.whole').first().click();
+    await page.getByTestId('checked').getByText('nothing wrong').waitFor();
+    await page.getByRole('textbox', { name: /^The text of/ }).press('Control+End');
+    await page.keyboard.type('\nnonsense: true');
+    await page.getByTestId('checked').getByText(/flaw/).waitFor();
+    await accessible(page);
+    await page.screenshot({ path: `${OUT}running-rule.png` });
+
+    await page.getByRole('link', { name: 'History', exact: true }).click();
+    await page.getByRole('heading', { name: 'Issues', exact: true }).waitFor();
+    await until('days, or the word that no issue ended', async () => (await page.getByTestId('days').count()) + (await page.getByText('No issue ended yet').count()) > 0);
+    await accessible(page);
+    await page.screenshot({ path: `${OUT}running-history.png` });
+    await close();
+  } finally {
+    await browser.close();
+  }
+});
+
 /** Calls of the API beside the page. */
 async function api() {
   const origin = new URL(address).origin;
@@ -130,14 +174,14 @@ async function replays(page) {
 
 async function acknowledgeFirst(page, rows) {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const row = rows.filter({ has: page.getByRole('button', { name: /^Acknowledge/ }) }).first();
+    const row = rows.filter({ has: page.getByText('open', { exact: true }) }).first();
     if ((await row.count()) === 0) return console.log('every issue is acknowledged already');
     const id = await row.getAttribute('data-id');
     await page.locator(`tr[data-id="${id}"] [data-row]`).click();
     await page.getByRole('heading', { name: 'Why it is here' }).waitFor();
     await page.keyboard.press('e');
     // In the row or, when the rule found it over meanwhile, nowhere.
-    const known = page.locator(`tr[data-id="${id}"]`).getByText('acknowledged');
+    const known = page.locator(`tr[data-id="${id}"]`).getByText('✓');
     const taken = await known.waitFor({ timeout: 5_000 }).then(() => true, () => false);
     await page.keyboard.press('Escape');
     if (taken) return console.log(`acknowledged ${id}`);
