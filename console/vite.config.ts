@@ -13,6 +13,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
+  // The worker that all tabs share is one file; every browser that has shared workers has modules in them.
+  worker: { format: 'es' },
   server: {
     proxy: {
       '/v1': { ...toHob, ws: true },

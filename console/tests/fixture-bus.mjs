@@ -163,7 +163,6 @@ function act(bus, method, url, body) {
 /** The answer of the bus to a call, or nothing when it is not about it. */
 export function busAnswer(bus, method, url, body) {
   const path = url.pathname;
-  if (path === '/v1/me') return { name: 'ann', role: bus.role };
   if (path === '/v1/topics') {
     const count = (name) => bus.events.filter((each) => each.topic === name).length;
     return page(['orders', 'rider.pings', 'restaurants', 'hob.observations', 'hob.conditions'].map((name) => ({ name, kind: 'notify', owner: name.startsWith('hob') ? 'hob' : name, environment: 'production', tenant: 'uk', events: count(name), delayed: 0 })));

@@ -378,6 +378,7 @@ export async function fixture(changes = {}) {
     state, calls, subscriptions, push, change, publish, origin,
     url: (path = '/') => `${origin}${path}#token=${TOKEN}`,
     breakStreams: () => streams.forEach(({ response }) => response.destroy()),
+    sockets: () => sockets.clients.size,
     drop: () => sockets.clients.forEach((client) => client.terminate()),
     /** Ends as by `kill -9`: nobody is told, and the port is closed. */
     close,

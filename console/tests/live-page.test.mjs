@@ -365,6 +365,26 @@ withPage('a server that is killed while somebody watches comes back without a lo
   await until('every row is there, and no other', async () => (await titles(page)).sort().join() === expected);
 });
 
+withPage('two tabs share one websocket, and each sees every change', {}, async (page, hob) => {
+  await first(page).waitFor();
+  const other = await page.context().newPage();
+  await other.goto(hob.url('/?q=Order'));
+  await first(other).waitFor();
+  assert.equal(hob.sockets(), 1);
+  assert.equal(hob.subscriptions.filter((frame) => frame.view === 'issues').length, 1, 'and each view is subscribed once');
+  hob.change([issue(70, { priority: 99, title: 'Order 70 is new' })]);
+  await Promise.all([page, other].map((each) => until('both see it', async () => (await titles(each))[0] === 'Order 70 is new')));
+  await page.goto('about:blank');
+  hob.change([issue(71, { priority: 100, title: 'Order 71 is new' })]);
+  await until('the one that stays goes on', async () => (await titles(other))[0] === 'Order 71 is new');
+  hob.drop();
+  await other.getByTestId('connection').getByText(/reconnecting/).waitFor();
+  await other.getByTestId('connection').getByText('live').waitFor();
+  hob.change([issue(71, { priority: 3 })]);
+  await until('also after a break', async () => (await titles(other))[0] === 'Order 70 is new');
+  await other.close();
+});
+
 withPage('pause keeps the screen as it is', {}, async (page, hob) => {
   await first(page).waitFor();
   await page.keyboard.press('Space');

@@ -58,6 +58,8 @@ export function entityName(href: string): string {
 
 /** Where an entity's href leads: entities have their scope's public origin, and the router serves it. */
 export function entityAddress(href: string, publicUrl?: string, routerUrl?: string): string | undefined {
+  // What is only a value of a field has no address: `zone/N4`.
+  if (!/^(https?:|\/)/.test(href)) return undefined;
   try {
     const url = new URL(href, routerUrl ?? location.origin);
     if (url.protocol !== 'http:' && url.protocol !== 'https:') return undefined;

@@ -1,9 +1,10 @@
-// One websocket for all views: it subscribes, resumes by cursor after a break, and hands changes on at most 4 times a second.
+// One wire for all views: it subscribes, resumes by cursor after a break, and hands changes on at most 4 times a second.
 
 import { get } from './api';
 import { nav } from './nav.svelte';
 import { session } from './session.svelte';
 import type { FromClient, Row, ToClient } from './types';
+import { type Wire, wire } from './wire';
 
 const FLUSH_EVERY = 250;
 const RETRY_FIRST = 500;
@@ -107,7 +108,9 @@ class Live {
   /** Set while the server cannot be reached at all. */
   down = $state(false);
 
-  #socket: WebSocket | undefined;
+  #wire: Wire | undefined;
+  /** The address and the token that the wire is for. */
+  #wired = '';
   #views = new Map<string, View>();
   #users = new Map<string, number>();
   #attempts = 0;
@@ -174,7 +177,7 @@ class Live {
   }
 
   #send(frame: FromClient): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+    this.#wire?.send(frame);
   }
 
   #subscribe(view: View): void {
@@ -185,33 +188,40 @@ class Live {
   }
 
   #drop(): void {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+    const wire = this.#wire;
+    this.#wire = undefined;
+    if (!wire) return;
+    wire.onopen = wire.onframe = wire.onclose = undefined;
+    wire.close();
   }
 
   #connect(): void {
-    this.#drop();
     const query = new URLSearchParams(nav.scope as Record<string, string>).toString();
     const origin = location.origin.replace(/^http/, 'ws');
-    const socket = new WebSocket(`${origin}/v1/live${query ? `?${query}` : ''}`, ['hob.v1', `bearer.${session.token}`]);
-    this.#socket = socket;
+    const address = `${origin}/v1/live${query ? `?${query}` : ''}`;
+    const key = `${address} ${session.token}`;
+    if (this.#wire?.spent || key !== this.#wired) this.#drop();
+    this.#wired = key;
+    this.#wire ??= this.#made(address);
     this.#retryAt = 0;
-    socket.onopen = () => {
+    this.#wire.open();
+  }
+
+  #made(address: string): Wire {
+    const made = wire(address, ['hob.v1', `bearer.${session.token}`]);
+    made.onopen = () => {
       this.#attempts = 0;
       this.connection = 'live';
       this.down = false;
       this.#since = this.heard = Date.now();
       for (const view of this.#views.values()) this.#subscribe(view);
     };
-    socket.onmessage = (message) => this.#take(message.data as string);
-    socket.onclose = () => this.#closed();
+    made.onframe = (text) => this.#take(text);
+    made.onclose = () => this.#closed();
+    return made;
   }
 
   #closed(): void {
-    this.#socket = undefined;
     this.connection = 'reconnecting';
     const wait = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** this.#attempts) * (0.8 + 0.4 * Math.random());
     this.#attempts += 1;
