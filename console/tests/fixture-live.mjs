@@ -36,6 +36,9 @@ export const riders = Array.from({ length: 90 }, (_, n) => {
 const CENTRES = [[-800, 5200], [4600, 2400], [5000, -3800], [-1200, -4600], [-5600, 600]];
 export const zones = ZONES.map((id, n) => ({ href: `${ORIGIN}/zones/${id}`, kind: 'zone', label: id, x: 448_000 + CENTRES[n][0], y: 4_626_000 + CENTRES[n][1] }));
 
+/** Everything that has a position. */
+export const places = [...zones, ...restaurants, ...riders];
+
 const ORDER_STATES = ['placed', 'accepted', 'assigned', 'picked_up', 'delivered'];
 /** Entities as the engine sees them. */
 export function entities(kind, at) {
@@ -89,7 +92,7 @@ export function holds(filter, entity) {
 export function liveAnswer(state, method, url) {
   const path = url.pathname;
   if (method !== 'GET') return undefined;
-  if (path === '/v1/map') return { items: [...zones, ...restaurants, ...riders], _links: { self: { href: path } } };
+  if (path === '/v1/map') return { items: places, _links: { self: { href: path } } };
   if (path === '/v1/me') return { name: 'admin', role: state.bus.role };
   const at = url.searchParams.get('at');
   if (path === '/v1/entities/timeline') return { items: timeline(url.searchParams.get('href'), state.clock).filter((each) => !url.searchParams.get('until') || each.time < url.searchParams.get('until')), _links: {} };

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { busAnswer, busState, event, matches } from './fixture-bus.mjs';
-import { liveAnswer, terms } from './fixture-live.mjs';
+import { liveAnswer, places, terms } from './fixture-live.mjs';
 import { rulesAnswer } from './fixture-rules.mjs';
 import { confined, shipAnswer, shipState } from './fixture-ship.mjs';
 
@@ -179,6 +179,7 @@ export async function fixture(changes = {}) {
   const rowsOf = (view) => {
     if (view === 'issues') return [...state.issues, ...state.resolved];
     if (view === 'figures') return [...state.figures, { id: 'clock', time: new Date(state.clock).toISOString() }];
+    if (view === 'map') return places.map((each) => ({ id: each.href, ...each }));
     if (view === 'services') return state.services;
     if (view === 'instances') return state.instances;
     if (view.startsWith('issue:')) {

@@ -40,7 +40,7 @@ withPage('the token leaves the address and is sent; the order is by priority', {
   assert.equal(await page.evaluate(() => localStorage.getItem('hob.token')), TOKEN);
   const priorities = (await page.locator('tr[data-id] .priority .num').allTextContents()).map(Number);
   assert.deepEqual(priorities, priorities.toSorted((a, b) => b - a));
-  assert.deepEqual(hob.subscriptions.map((frame) => frame.view).sort(), ['figures', 'issues']);
+  assert.deepEqual(hob.subscriptions.map((frame) => frame.view).sort(), ['figures', 'issues', 'map']);
 });
 
 test('without a token, and with a refused one, the page says how to get one', { skip }, async () => {
@@ -267,6 +267,20 @@ withPage('actions are those that the entity offers, each with how far it is', { 
   await actions.getByRole('button', { name: 'Approve: pause the restaurant' }).click();
   await until('the relation is followed', () => call(hob, 'POST', '/v1/issues/is-00003/actions/restaurant%3Apause')?.body.action === 'ac-17');
   await actions.locator('[data-action="restaurant:pause"]').getByText('running').waitFor();
+});
+
+withPage('the map moves as riders do, and comes by a plain call from an API without such a view', { path: '/?issue=is-00002' }, async (page, hob) => {
+  const map = page.getByRole('region', { name: 'Map' });
+  await map.getByRole('img', { name: /5 zones, 60 restaurants, 90 riders; 1 place of this issue stand/ }).waitFor();
+  await map.getByRole('button', { name: 'Close by' }).click();
+  const ring = () => map.locator('.ring').getAttribute('cx');
+  await map.getByRole('button', { name: 'City' }).click();
+  const before = await ring();
+  hob.push('map', [['http://city.test/riders/2', { x: 446_000, y: 4_627_000 }]]);
+  await until('it is elsewhere', async () => (await ring()) !== before);
+  hob.state.refuse = { map: 'there is no view `map`' };
+  await page.reload();
+  await map.getByRole('img', { name: /90 riders/ }).waitFor();
 });
 
 withPage('every action can be stopped, with a reason that all see', { path: '/?issue=is-00003', hob: { issues: everything() } }, async (page, hob) => {
