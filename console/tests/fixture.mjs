@@ -194,7 +194,7 @@ export async function fixture(changes = {}) {
     acknowledge: (now) => ({ state: 'acknowledged', acknowledged: now, assignee: 'admin' }),
     assign: (now, { to }) => ({ state: 'acknowledged', acknowledged: now, assignee: to }),
     snooze: (now, { for: time, until_worse }) => ({ snoozed: time === '1s' ? null : { until: new Date(state.clock + Number.parseInt(time, 10) * (time.endsWith('h') ? 3_600_000 : 60_000)).toISOString(), worse: until_worse === true, by: 'admin' } }),
-    resolve: (now, { as, reason }) => ({ state: 'resolved', resolved: now, resolution: reason, ...(as === 'false-alarm' ? { label: as } : {}) }),
+    resolve: (now, { as, reason }) => as === 'verify' ? { verify_at: new Date(state.clock + 300_000).toISOString() } : ({ state: 'resolved', resolved: now, resolution: reason, ...(as === 'false-alarm' ? { label: as } : {}) }),
     merge: (now, { into }) => ({ state: 'resolved', resolved: now, merged_into: into }),
     reopen: () => ({ state: 'open', resolved: null, resolution: null }),
     note: () => ({}),
@@ -329,10 +329,11 @@ export async function fixture(changes = {}) {
     return next;
   }
 
+  let closing = false;
   const sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => (offered.has('hob.v1') ? 'hob.v1' : false) });
   server.on('upgrade', (request, socket, head) => {
     const offered = String(request.headers['sec-websocket-protocol']).split(/,\s*/);
-    if (state.down || !request.url.startsWith('/v1/live') || !offered.includes(`bearer.${TOKEN}`)) return socket.destroy();
+    if (closing || state.down || !request.url.startsWith('/v1/live') || !offered.includes(`bearer.${TOKEN}`)) return socket.destroy();
     sockets.handleUpgrade(request, socket, head, (client) => {
       client.on('message', (message) => {
         const frame = JSON.parse(message.toString());
@@ -370,6 +371,7 @@ export async function fixture(changes = {}) {
 
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const close = () => {
+    closing = true;
     sockets.clients.forEach((client) => client.terminate());
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
@@ -384,6 +386,9 @@ export async function fixture(changes = {}) {
     /** Ends as by `kill -9`: nobody is told, and the port is closed. */
     close,
     /** Starts again at the same place, with what it held. */
-    restart: () => new Promise((resolve) => server.listen(new URL(origin).port, '127.0.0.1', resolve)),
+    restart: () => new Promise((resolve) => {
+      closing = false;
+      server.listen(new URL(origin).port, '127.0.0.1', resolve);
+    }),
   };
 }

@@ -185,6 +185,24 @@ withPage('snoozing puts an issue down the list for a while, and can be taken bac
   assert.equal(call(hob, 'POST', '/v1/issues/is-00001/snooze').body.for, '1s');
 });
 
+withPage('what is called fixed may be verified first', {}, async (page, hob) => {
+  await first(page).waitFor();
+  const top = () => first(page).evaluate((link) => link.getBoundingClientRect().top);
+  const before = await top();
+  await page.keyboard.press('j');
+  hob.change([{ id: 'is-00012', priority: 99 }]);
+  await page.getByTestId('pending').waitFor();
+  assert.equal(await top(), before, 'what says that changes wait moves no row');
+  await page.keyboard.press('r');
+  await page.getByLabel('Verify first').check();
+  await page.getByLabel('Why, for those').fill('the rider answers');
+  await page.keyboard.press('Enter');
+  await said(page, 'To be verified: Order 1');
+  await page.locator('tr[data-id="is-00001"]').getByText('to verify').waitFor();
+  assert.equal(call(hob, 'POST', '/v1/issues/is-00001/resolve').body.as, 'verify');
+  assert.equal(await page.getByRole('button', { name: 'Undo' }).count(), 0);
+});
+
 withPage('assigning, merging and noting by key', {}, async (page, hob) => {
   await first(page).waitFor();
   await page.keyboard.press('j');

@@ -19,10 +19,13 @@ after(async () => browser?.close());
 /** A page of its own in the browser of this file. */
 export const fresh = (url, options) => open(browser, url, options);
 
+/** What takes longer than this hangs. */
+const LONGEST = 180_000;
+
 /** A test with a page open: at `options.path`, else at `path`. */
 export function pageTests(path) {
   return (name, options, run) =>
-    test(name, { skip }, async () => {
+    test(name, { skip, timeout: LONGEST }, async () => {
       const hob = await fixture(options.hob);
       const opened = await open(browser, hob.url(options.path ?? path), options);
       try {

@@ -56,7 +56,9 @@ class Acts {
       const [first] = after as [Issue];
       const failed = problems.length > 0 ? `, ${problems.length} refused` : '';
       const what = after.length === 1 ? first.title : plural(after.length, 'issue');
-      notices.done(`${PAST[verb]}: ${what}${failed}`, this.#back(verb, after, view));
+      // What is to be verified first is not resolved yet.
+      const waits = verb === 'resolve' && first.state !== 'resolved';
+      notices.done(`${waits ? 'To be verified' : PAST[verb]}: ${what}${failed}`, waits ? undefined : this.#back(verb, after, view));
     }
     return after;
   }
