@@ -51,19 +51,20 @@ export function days(at, count = 24) {
 
 /** A report such as the real engine makes. */
 export function report(at, { sweep }) {
-  const one = (n, swept) => ({
-    ...(swept ? { swept } : {}), issues: 84 - n * 13, flagged: 0.021 - n * 0.003, precision: 0.48 + n * 0.09, recall: 0.31 - n * 0.05,
-    lead: { p10: 600, p50: 1_800 - n * 200, p90: 2_500 }, latency: { p50: 360 + n * 90, p90: 900 },
+  const time = (back) => new Date(at - back).toISOString();
+  const trial = (n, swept) => ({
+    rule: 'order-unassigned', ...(swept ? { with: swept } : {}), issues: 84 - n * 13, issues_per_entity: 0.008, open_most: 7, flagged: 71, flagged_share: 0.021 - n * 0.003,
+    precision: 0.48 + n * 0.09, recall: 0.31 - n * 0.05, unacted: [23, 11], acted: [61, 4], lead: [600, 1_800 - n * 200, 2_500], latency: [300, 360 + n * 90, 900], extra: 6, missed: 11, over_budget: [],
+    samples: swept ? [] : [
+      { title: 'order 7 has had no rider for 8 minutes', about: 'http://city.test/orders/7', opened: time(DAY), bad: true, timeline: [{ time: time(DAY), recorded: time(DAY), kind: 'rule', text: 'it was 8 minutes after order.dispatchable_at' }] },
+      { title: 'order 12 has had no rider for 8 minutes', about: 'http://city.test/orders/12', opened: time(2 * DAY), bad: false, timeline: [] },
+    ],
   });
   const [name, values = ''] = (sweep ?? '').split('=');
   return {
-    ...one(1), since: new Date(at - 7 * DAY).toISOString(), until: new Date(at).toISOString(), entities: 10_412, extra: 6, missed: 11, acted: 61, unacted: 23,
-    censored: 'People acted on 61 of the 84 entities that it flags: how these would have ended is not known.',
-    ...(values ? { sweep: values.split(',').map((value, n) => one(n, `${name}=${value}`)) } : {}),
-    samples: [
-      { title: 'order 7 has had no rider for 8 minutes', href: 'http://city.test/orders/7', opened: new Date(at - DAY).toISOString(), outcome: 'unacceptable', against: 'both' },
-      { title: 'order 12 has had no rider for 8 minutes', href: 'http://city.test/orders/12', opened: new Date(at - 2 * DAY).toISOString(), outcome: 'fine', against: 'extra' },
-    ],
+    since: time(7 * DAY), until: time(0), inputs: 3_100_412, kind: 'order', outcome: 'unacceptable', entities: 10_412, bad: 294, open: 31, acted: 61,
+    notes: ['people acted on 61 of the 84 entities that it flags: how these would have ended is not known'],
+    rules: [trial(1), ...(values ? values.split(',').map((value, n) => trial(n, `${name}=${value}`)) : [])],
   };
 }
 

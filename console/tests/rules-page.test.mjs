@@ -70,6 +70,11 @@ withPage('a back-test says what the text would have done, against the one in for
   await page.getByText('6 extra, 11 missed').waitFor();
   await page.getByRole('row', { name: /for=8m/ }).getByText('58').waitFor();
   assert.equal(await page.getByTestId('sweep').locator('svg circle').count(), 6, 'two lines of three values');
+  await page.getByText('23, 11 badly').waitFor();
+  await page.getByText('294 of them unacceptable').waitFor();
+  await page.getByText('what led to it').click();
+  await page.getByText('it was 8 minutes after order.dispatchable_at').waitFor();
+  await accessible(page);
   await page.getByRole('link', { name: '/orders/12 then' }).click();
   await page.getByText('As it was at').waitFor();
 });

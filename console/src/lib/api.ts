@@ -6,6 +6,7 @@ import { type Frame, Frames } from './sse';
 import type { ProblemBody } from './types';
 
 const TIMEOUT = 15_000;
+const PATIENCE = 300_000;
 
 /** An answer that was no success, or none at all (status 0). */
 export class Problem extends Error {
@@ -34,7 +35,7 @@ export class Problem extends Error {
     return new Problem({
       status: 0,
       title: timedOut ? 'Hob did not answer in time' : 'Hob cannot be reached',
-      detail: timedOut ? `No answer within ${TIMEOUT / 1000} seconds.` : 'The connection was refused or broke off.',
+      detail: timedOut ? 'It may be busy; asking again may help.' : 'The connection was refused or broke off.',
     });
   }
 }
@@ -58,11 +59,11 @@ async function problemOf(response: Response): Promise<Problem> {
   return new Problem({ ...fallback, ...body, request_id: body.request_id ?? requestId });
 }
 
-async function call<T>(method: string, path: string, parameters: Parameters, body?: unknown, signal?: AbortSignal): Promise<T> {
+async function call<T>(method: string, path: string, parameters: Parameters, body?: unknown, signal?: AbortSignal, within = TIMEOUT): Promise<T> {
   const token = session.token;
   const headers: Record<string, string> = { accept: 'application/hal+json, application/json', authorization: `Bearer ${token}` };
   if (body !== undefined) headers['content-type'] = 'application/json';
-  const limit = AbortSignal.timeout(TIMEOUT);
+  const limit = AbortSignal.timeout(within);
   let response: Response;
   try {
     response = await fetch(address(path, parameters), {
@@ -87,6 +88,8 @@ export const get = <T>(path: string, parameters: Parameters = {}, signal?: Abort
   call<T>('GET', path, parameters, undefined, signal);
 
 export const post = <T>(path: string, body: unknown = {}, parameters: Parameters = {}): Promise<T> => call<T>('POST', path, parameters, body);
+/** For what takes its time: a back-test reads days of events. */
+export const postPatiently = <T>(path: string, body: unknown): Promise<T> => call<T>('POST', path, {}, body, undefined, PATIENCE);
 export const put = <T>(path: string, body: unknown, parameters: Parameters = {}): Promise<T> => call<T>('PUT', path, parameters, body);
 export const patch = <T>(path: string, body: unknown, parameters: Parameters = {}): Promise<T> => call<T>('PATCH', path, parameters, body);
 export const remove = <T>(path: string, parameters: Parameters = {}): Promise<T> => call<T>('DELETE', path, parameters);

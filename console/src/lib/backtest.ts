@@ -1,50 +1,54 @@
-// The report of a back-test: what a rule would have done with the days that were.
+// The report of a back-test: what rules would have done with the days that were.
 
-/** Seconds at which so many of a hundred lie. */
-export interface Percentiles {
-  p10?: number;
-  p50?: number;
-  p90?: number;
-}
-
-/** What one version of the rule would have done. */
-export interface Outcome {
-  /** The value that was swept to get here, as `for=5m`. */
-  swept?: string;
-  issues: number;
-  /** The share of entities that it flagged. */
-  flagged?: number;
-  precision?: number;
-  recall?: number;
-  lead?: Percentiles;
-  latency?: Percentiles;
-  over_budget?: string;
-  cost_micros?: number;
-}
+import type { Evidence } from './types';
 
 /** One would-be issue. */
 export interface Sample {
   title: string;
-  href: string;
+  about: string;
   opened: string;
-  resolved?: string;
-  /** How the entity ended. */
-  outcome?: string;
-  /** Against the version in force: it alone found it, or it missed it. */
-  against?: 'extra' | 'missed' | 'both';
+  /** Whether what it is about ended badly, when that is known. */
+  bad?: boolean;
+  timeline: Evidence[];
 }
 
-export interface Report extends Outcome {
-  since: string;
-  until: string;
-  entities: number;
-  /** Issues that the version in force did not open, and those that only it opened. */
+/** One rule, as it stands or with another value. */
+export interface Trial {
+  rule: string;
+  /** `for=5m`; nothing for the rule as it stands. */
+  with?: string;
+  issues: number;
+  issues_per_entity: number;
+  open_most: number;
+  flagged: number;
+  flagged_share: number;
+  precision?: number;
+  recall?: number;
+  /** Flagged entities that nobody acted on, and how many of them ended badly. */
+  unacted: [number, number];
+  acted: [number, number];
+  /** Seconds at the tenth, fiftieth and ninetieth of a hundred. */
+  lead?: [number, number, number];
+  latency?: [number, number, number];
+  /** Issues that the version in force would not have opened, and those that only it would have. */
   extra?: number;
   missed?: number;
-  /** Entities that a person or an action did something about, and others: the outcomes of the first are not what they would have been. */
-  acted?: number;
-  unacted?: number;
-  censored?: string;
-  sweep?: Outcome[];
-  samples?: Sample[];
+  over_budget: string[];
+  samples: Sample[];
+}
+
+export interface Report {
+  since: string;
+  until: string;
+  inputs: number;
+  /** The kind of entity whose outcome is the truth, and the outcome's name; empty when no kind has one. */
+  kind: string;
+  outcome: string;
+  entities: number;
+  bad: number;
+  open: number;
+  acted: number;
+  /** What to keep in mind. */
+  notes: string[];
+  rules: Trial[];
 }
