@@ -50,7 +50,7 @@ async fn orders_flow(platform: &Platform) {
     platform.until("the strip counts them", "/v1/figures", limit, placed).await;
     let services = platform.hob_json(&["services"]);
     let ready = services.as_array().unwrap().iter().filter(|s| s["state"] == "ready").count();
-    assert_eq!(ready, 6, "{services}");
+    assert_eq!(ready, 7, "{services}");
     let events = platform.hob_json(&["events", "orders", "-n", "20"]);
     let sequences: Vec<&str> =
         events.as_array().unwrap().iter().map(|e| e["sequence"].as_str().unwrap()).collect();

@@ -77,7 +77,7 @@ async fn resume(settings: &Settings, rows: Rows, city: City) -> Result<Play, Out
     let world = World::replay(&settings.day, settings.seed, settings.faults, &inputs, kept.steps);
     let decided = taken.iter().map(|recorded| recorded.decision.minute).max();
     let mut play = Play {
-        decided: decided.unwrap_or(world.starts_at()),
+        decided: decided.unwrap_or(world.starts_at()).max(world.starts_at()),
         pace: Pace::new(settings.speed, Duration::ZERO, kept.held_seconds),
         started: Instant::now(),
         status_at: Instant::now(),
@@ -95,7 +95,9 @@ async fn resume(settings: &Settings, rows: Rows, city: City) -> Result<Play, Out
 }
 
 fn inputs(decision: &Decision) -> impl Iterator<Item = Input> + '_ {
-    decision.jobs.iter().map(|job| Input::Assign { rider: job.rider, orders: job.orders.clone() })
+    let jobs = decision.jobs.iter();
+    let jobs = jobs.map(|job| Input::Assign { rider: job.rider, orders: job.orders.clone() });
+    jobs.chain(decision.interventions.iter().cloned())
 }
 
 impl Play {

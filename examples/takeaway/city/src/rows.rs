@@ -80,7 +80,7 @@ impl Rows {
         self.0.read(|connection| select(connection, "outcome IS NULL")).await
     }
 
-    /// Takes a decision at a step. One with jobs is on disk when this returns.
+    /// Takes a decision at a step. One that does anything is on disk when this returns.
     pub(crate) async fn take(&self, recorded: &Recorded, step: u64) -> Result<(), OutboxError> {
         let number = recorded.number;
         let update = move |transaction: &hob_sdk::rusqlite::Transaction<'_>| {
@@ -89,7 +89,7 @@ impl Rows {
                 .execute(params![number, signed(step)])?;
             Ok::<_, OutboxError>(())
         };
-        if recorded.decision.jobs.is_empty() {
+        if recorded.decision.jobs.is_empty() && recorded.decision.interventions.is_empty() {
             self.0.write_lazily(update).await
         } else {
             self.0.write(update).await

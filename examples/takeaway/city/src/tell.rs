@@ -32,6 +32,7 @@ struct Told {
     orders: Vec<Transition>,
     riders: Vec<Transition>,
     restaurants: Vec<Transition>,
+    zones: Vec<Transition>,
     pings: Vec<Ping>,
 }
 
@@ -46,6 +47,7 @@ fn sort(outputs: &[Output], cause: &str) -> Told {
             Output::Restaurant { id: entity, change } => {
                 told.restaurants.push(transition(id, entity, change))
             }
+            Output::Zone { id: entity, change } => told.zones.push(transition(id, entity, change)),
             Output::Ping(ping) => told.pings.push(*ping),
             // The truth is for scoring: nobody on the platform may know it.
             Output::FaultStarted(_) | Output::FaultEnded(_) | Output::Refused { .. } => {}
@@ -72,13 +74,14 @@ impl City {
 
     /// Tells the domain services what happened, until they have taken it; how many changes they refused.
     pub(crate) async fn changes(&self, outputs: &[Output], cause: &str) -> u64 {
-        let Told { orders, riders, restaurants, .. } = sort(outputs, cause);
-        let (orders, riders, restaurants) = tokio::join!(
+        let Told { orders, riders, restaurants, zones, .. } = sort(outputs, cause);
+        let (orders, riders, restaurants, zones) = tokio::join!(
             self.transitions("orders", orders),
             self.transitions("riders", riders),
             self.transitions("restaurants", restaurants),
+            self.transitions("zones", zones),
         );
-        orders + riders + restaurants
+        orders + riders + restaurants + zones
     }
 
     /// Publishes where riders are, and then that it is `now`, until Hob has taken it. Each in a call of its own: pings

@@ -97,7 +97,8 @@ impl Dispatch {
         let jobs: Vec<Job> = plan.iter().map(job).collect();
         // The same jobs for the same minute are the same decision, also when we were restarted in between.
         let digest = Digest::of(format!("{jobs:?}").as_bytes()).to_string();
-        let decision = Decision { id: format!("{minute}-{digest}"), minute, jobs };
+        let id = format!("{minute}-{digest}");
+        let decision = Decision { id, minute, jobs, interventions: Vec::new() };
         let target = self.client.href("/city/assignments");
         loop {
             let answer =

@@ -1,7 +1,7 @@
 //! What dispatch tells the city each simulated minute, and what the city answers: `POST /city/assignments`.
 
 use serde::{Deserialize, Serialize};
-use takeaway_world::{OrderId, Refusal, RiderId, SimTime};
+use takeaway_world::{Input, OrderId, Refusal, RiderId, SimTime};
 
 /// The jobs that dispatch gives for a minute; none when there is nothing to give, so that the city knows that dispatch
 /// keeps up.
@@ -14,6 +14,9 @@ pub struct Decision {
     pub minute: SimTime,
     /// In the order in which they are to be given.
     pub jobs: Vec<Job>,
+    /// What operators want done: the city's own, never dispatch's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interventions: Vec<Input>,
 }
 
 /// A job for a rider.
@@ -26,9 +29,9 @@ pub struct Job {
     pub orders: Vec<OrderId>,
 }
 
-/// What became of a decision's jobs.
+/// What became of a decision's jobs and interventions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
-    /// For each job why it was refused, or nothing when it was given.
+    /// For each, in this order, why it was refused, or nothing when it was given.
     pub refusals: Vec<Option<Refusal>>,
 }

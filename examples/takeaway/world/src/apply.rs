@@ -1,6 +1,6 @@
 //! What dispatch and operators can make happen: each wish is checked against the city as it is, then done or refused.
 
-use crate::entity::{CarriedOrder, OrderChange, RiderChange, acceptable_minutes};
+use crate::entity::{CarriedOrder, OrderChange, RestaurantChange, RiderChange, acceptable_minutes};
 use crate::faults::StallLeg;
 use crate::ids::{OrderId, RestaurantId, RiderId};
 use crate::input::{Input, ORDERS_PER_JOB_MAX, Output, Refusal};
@@ -115,11 +115,11 @@ impl World {
         };
         let restaurant = &self.restaurants[self.orders[job[0]].restaurant];
         let orders = job.iter().map(carried).collect();
-        let change = RiderChange::Assigned { at, restaurant: restaurant.id, orders };
-        out.push(Output::Rider { id: rider, change });
         let (from, to) = (self.riders[rider_index].at, restaurant.at);
         let travel_seconds = self.minutes_between(from, to) * 60;
         let ends_at = at.plus_seconds(travel_seconds + self.pickup_half_seconds);
+        let change = RiderChange::Assigned { at, restaurant: restaurant.id, orders, expected_at: ends_at };
+        out.push(Output::Rider { id: rider, change });
         let mut leg = Leg { from, to, departs_at: at, travel_seconds, ends_at, stall: None };
         match self.take_stall(&job) {
             Some((StallLeg::ToRestaurant, seconds)) => leg = held_up(leg, seconds),
@@ -213,6 +213,7 @@ impl World {
             return Err(Refusal::NothingToMend);
         }
         restaurant.slow_known = true;
-        Ok(Vec::new())
+        let change = RestaurantChange::QuotesRaised { at: self.now };
+        Ok(vec![Output::Restaurant { id: restaurant.id, change }])
     }
 }

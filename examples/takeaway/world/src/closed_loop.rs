@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use crate::day::Day;
 use crate::dispatch::{DispatchView, Round};
-use crate::entity::{Entity, Illegal, Order, Restaurant, Rider};
-use crate::ids::{OrderId, RestaurantId, RiderId};
+use crate::entity::{Entity, Illegal, Order, Restaurant, Rider, Zone};
+use crate::ids::{OrderId, RestaurantId, RiderId, ZoneId};
 use crate::input::Output;
 use crate::world::World;
 
-/// The entities of the three domain services.
+/// The entities of the domain services.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entities {
     /// By name.
@@ -19,6 +19,8 @@ pub struct Entities {
     pub riders: BTreeMap<RiderId, Rider>,
     /// By name.
     pub restaurants: BTreeMap<RestaurantId, Restaurant>,
+    /// By name.
+    pub zones: BTreeMap<ZoneId, Zone>,
 }
 
 impl Entities {
@@ -31,6 +33,7 @@ impl Entities {
             Output::Order { id, change } => apply(&mut self.orders, *id, change),
             Output::Rider { id, change } => apply(&mut self.riders, *id, change),
             Output::Restaurant { id, change } => apply(&mut self.restaurants, *id, change),
+            Output::Zone { id, change } => apply(&mut self.zones, *id, change),
             Output::Ping(_) | Output::FaultStarted(_) | Output::FaultEnded(_) | Output::Refused { .. } => {
                 Ok(())
             }
@@ -106,7 +109,7 @@ impl ClosedLoop {
     }
 
     fn dispatch(&mut self) -> Result<Vec<Output>, Illegal> {
-        let Entities { orders, riders, restaurants } = &self.entities;
+        let Entities { orders, riders, restaurants, .. } = &self.entities;
         self.waiting.retain(|id| orders.get(id).is_some_and(|order| order.assigned_at.is_none()));
         let waiting = self.waiting.iter().filter_map(|id| orders.get(id));
         let view = DispatchView::of(

@@ -6,6 +6,7 @@
 mod order;
 mod restaurant;
 mod rider;
+mod zone;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,7 @@ pub(crate) use order::DISPATCH_AHEAD_MINUTES;
 pub use order::{NewOrder, Order, OrderChange, OrderState, acceptable_minutes};
 pub use restaurant::{Restaurant, RestaurantChange, Ticket};
 pub use rider::{CarriedOrder, Rider, RiderChange, RiderState};
+pub use zone::{WaitingFor, Zone, ZoneChange};
 
 /// What became of a change that was allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,4 +124,11 @@ pub trait Entity: Sized + Clone + PartialEq + Serialize + DeserializeOwned {
 
 fn link(href: String) -> Value {
     json!({ "href": href })
+}
+
+/// The link to something that can be done about an entity now: a POST to it does that.
+fn action<E: Entity>(origin: &str, id: E::Id, relation: &str, title: &str) -> Value {
+    let origin = origin.trim_end_matches('/');
+    let href = format!("{origin}/city/{}/{id}/{relation}", E::COLLECTION);
+    json!({ "href": href, "method": "POST", "title": title })
 }

@@ -74,6 +74,10 @@ entity_id!(
     /// A restaurant, `r7`.
     RestaurantId, 'r', "a restaurant"
 );
+entity_id!(
+    /// A zone, `z1`; the day files have none, and a city is one.
+    ZoneId, 'z', "a zone"
+);
 
 #[cfg(test)]
 mod tests {

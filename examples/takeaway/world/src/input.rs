@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entity::{OrderChange, RestaurantChange, RiderChange};
+use crate::entity::{OrderChange, RestaurantChange, RiderChange, ZoneChange};
 use crate::faults::Fault;
-use crate::ids::{OrderId, RestaurantId, RiderId};
+use crate::ids::{OrderId, RestaurantId, RiderId, ZoneId};
 use crate::time::SimTime;
 
 /// Most orders in one job.
@@ -46,6 +46,20 @@ pub enum Input {
         /// The restaurant.
         restaurant: RestaurantId,
     },
+}
+
+impl Input {
+    /// What a POST to the link of an entity does: `/city/<collection>/<id>/<relation>`.
+    pub fn of_link(collection: &str, id: &str, relation: &str) -> Option<Self> {
+        Some(match (collection, relation) {
+            ("restaurants", "call") => Self::CallRestaurant { restaurant: id.parse().ok()? },
+            ("restaurants", "raise-quotes") => Self::HonestQuotes { restaurant: id.parse().ok()? },
+            ("riders", "reassign") => Self::Reassign { rider: id.parse().ok()? },
+            ("riders", "call") => Self::FreeRider { rider: id.parse().ok()? },
+            ("orders", "dispatch") => Self::ForceDispatch { order: id.parse().ok()? },
+            _ => return None,
+        })
+    }
 }
 
 /// Why the world does not do what it was told.
@@ -136,6 +150,13 @@ pub enum Output {
         id: RestaurantId,
         /// What happened to it.
         change: RestaurantChange,
+    },
+    /// To be applied to a zone.
+    Zone {
+        /// Which.
+        id: ZoneId,
+        /// What happened to it.
+        change: ZoneChange,
     },
     /// A rider reports where they are.
     Ping(Ping),

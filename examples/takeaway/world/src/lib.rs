@@ -17,6 +17,7 @@ mod input;
 mod names;
 mod place;
 mod step;
+mod supply;
 mod time;
 mod world;
 
@@ -25,11 +26,12 @@ pub use day::{Day, DayError, DayFiles, DayOrder, DayRestaurant, DayRider, Genera
 pub use dispatch::{Assignment, DispatchView, IdleRider, Round, WaitingOrder, decide};
 pub use entity::{
     Applied, CarriedOrder, Entity, Illegal, NewOrder, Order, OrderChange, OrderState, Restaurant,
-    RestaurantChange, Rider, RiderChange, RiderState, Ticket, acceptable_minutes,
+    RestaurantChange, Rider, RiderChange, RiderState, Ticket, WaitingFor, Zone, ZoneChange,
+    acceptable_minutes,
 };
 pub use faults::{Fault, FaultKind, Subject};
 pub use figures::Figures;
-pub use ids::{IdError, OrderId, RestaurantId, RiderId};
+pub use ids::{IdError, OrderId, RestaurantId, RiderId, ZoneId};
 pub use input::{Input, ORDERS_PER_JOB_MAX, Output, Ping, Refusal};
 pub use place::Point;
 pub use time::{SimTime, TimeError};

@@ -1,10 +1,13 @@
 //! How the city changes in ten simulated seconds: customers order, kitchens cook, riders ride, faults come and go.
 
-use crate::entity::{DISPATCH_AHEAD_MINUTES, NewOrder, OrderChange, RestaurantChange, RiderChange};
+use crate::entity::{
+    DISPATCH_AHEAD_MINUTES, NewOrder, OrderChange, RestaurantChange, RiderChange, ZoneChange,
+};
 use crate::faults::{FaultKind, Subject};
 use crate::input::{Input, Output, Ping};
 use crate::names;
 use crate::place::Point;
+use crate::supply::{CITY, COUNT_AT_SECOND};
 use crate::time::SimTime;
 use crate::world::{Leg, Phase, STEP_SECONDS, Stage, Stall, World, WorldRider};
 
@@ -48,6 +51,9 @@ impl World {
             self.follow_shift(rider, &mut out);
             self.ping(rider, &mut out);
         }
+        if self.now.seconds().rem_euclid(60) == COUNT_AT_SECOND {
+            out.push(self.count_zone());
+        }
         if self.ended() {
             self.close(&mut out);
         }
@@ -55,6 +61,9 @@ impl World {
     }
 
     fn introduce(&self, out: &mut Vec<Output>) {
+        let Point { x, y } = self.middle();
+        let change = ZoneChange::Opened { at: self.now, name: "the city".to_owned(), x, y };
+        out.push(Output::Zone { id: CITY, change });
         for restaurant in &self.restaurants {
             let (name, Point { x, y }) = (names::restaurant_name(restaurant.id), restaurant.at);
             let change = RestaurantChange::Opened { at: self.now, name, x, y };
@@ -144,6 +153,7 @@ impl World {
             let new = NewOrder {
                 at: order.placed_at,
                 restaurant: restaurant.id,
+                zone: CITY,
                 x: order.at.x,
                 y: order.at.y,
                 quoted_minutes: order.quoted_minutes,
@@ -195,6 +205,7 @@ impl World {
             // A rider whose rest ends at a whole minute is seen by the next decision, not by the one of that minute.
             Phase::Away { until } if self.now > until => {
                 self.riders[index].phase = Phase::Idle;
+                self.riders[index].free_since = self.now;
                 let change = RiderChange::Idle { at: self.now };
                 out.push(Output::Rider { id: self.riders[index].id, change });
             }
@@ -258,9 +269,9 @@ impl World {
                 Some(self.begin_fault(FaultKind::LostPickup, subject, out));
         }
         let orders = stops.iter().map(|order| self.orders[*order].id).collect();
-        let change = RiderChange::PickedUp { at: now, orders };
-        out.push(Output::Rider { id: self.riders[index].id, change });
         let mut leg = self.leg_to_customer(self.riders[index].at, stops[0]);
+        let change = RiderChange::PickedUp { at: now, orders, expected_at: leg.ends_at };
+        out.push(Output::Rider { id: self.riders[index].id, change });
         let rider = &mut self.riders[index];
         if let Some(seconds) = rider.next_stall_seconds.take() {
             leg = held_up(leg, seconds);
@@ -308,7 +319,13 @@ impl World {
             None => Phase::Away { until: now.plus_seconds(REST_SECONDS) },
         };
         out.push(Output::Order { id, change: OrderChange::Delivered { at: now } });
-        let change = RiderChange::Delivered { at: now, order: id, x: at.x, y: at.y };
+        let change = RiderChange::Delivered {
+            at: now,
+            order: id,
+            x: at.x,
+            y: at.y,
+            expected_at: next.map(|leg| leg.ends_at),
+        };
         out.push(Output::Rider { id: rider.id, change });
         if let Some(fault) = lost_pickup {
             self.end_fault(fault, out);
@@ -327,6 +344,7 @@ impl World {
             return;
         };
         rider.on_shift = !rider.on_shift;
+        rider.free_since = now;
         out.push(Output::Rider { id: rider.id, change });
     }
 

@@ -116,6 +116,8 @@ pub(crate) struct WorldRider {
     pub(crate) job: Vec<usize>,
     /// Seconds that they will be held up on the way to the customer.
     pub(crate) next_stall_seconds: Option<i64>,
+    /// When they last became free or came on shift.
+    pub(crate) free_since: SimTime,
     pub(crate) last_ping: Option<Point>,
     pub(crate) gap_fault: Option<usize>,
 }
@@ -379,6 +381,7 @@ fn rider_of(rider: &crate::day::DayRider) -> WorldRider {
         phase: Phase::Idle,
         job: Vec::new(),
         next_stall_seconds: None,
+        free_since: SimTime::from_minutes(rider.on_minute),
         last_ping: None,
         gap_fault: None,
     }

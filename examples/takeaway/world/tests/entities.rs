@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 use takeaway_world::{
     Applied, CarriedOrder, Entity, NewOrder, Order, OrderChange, OrderId, OrderState, Restaurant,
-    RestaurantChange, RestaurantId, Rider, RiderChange, RiderId, RiderState, SimTime, acceptable_minutes,
+    RestaurantChange, RestaurantId, Rider, RiderChange, RiderId, RiderState, SimTime, ZoneId,
+    acceptable_minutes,
 };
 
 fn minute(minute: i64) -> SimTime {
@@ -15,6 +16,7 @@ fn placed() -> OrderChange {
     OrderChange::Placed(NewOrder {
         at: minute(0),
         restaurant: RestaurantId(1),
+        zone: ZoneId(1),
         x: 5,
         y: 6,
         quoted_minutes: 30,
@@ -44,11 +46,11 @@ fn rider_change(kind: u8, at: SimTime) -> RiderChange {
         1 => RiderChange::OffShift { at },
         2 => {
             let orders = vec![CarriedOrder { order, unacceptable_at: at.plus_minutes(50) }];
-            RiderChange::Assigned { at, restaurant: RestaurantId(1), orders }
+            RiderChange::Assigned { at, restaurant: RestaurantId(1), orders, expected_at: at.plus_minutes(5) }
         }
         3 => RiderChange::AtRestaurant { at, x: 1, y: 2 },
-        4 => RiderChange::PickedUp { at, orders: vec![order] },
-        5 => RiderChange::Delivered { at, order, x: 3, y: 4 },
+        4 => RiderChange::PickedUp { at, orders: vec![order], expected_at: at.plus_minutes(5) },
+        5 => RiderChange::Delivered { at, order, x: 3, y: 4, expected_at: None },
         6 => RiderChange::Released { at, x: 5, y: 6 },
         _ => RiderChange::Idle { at },
     }

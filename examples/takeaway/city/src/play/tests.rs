@@ -12,7 +12,7 @@ use hob_sdk::{Client, Config};
 use serde_json::Value;
 use takeaway_domain::{Job, Store};
 use takeaway_world::{
-    Day, DispatchView, Entities, Entity, GenerateOptions, Order, Restaurant, Rider, decide,
+    Day, DispatchView, Entities, Entity, GenerateOptions, Order, Restaurant, Rider, Zone, decide,
 };
 
 use super::*;
@@ -20,7 +20,7 @@ use super::*;
 /// Simulated seconds for each real one: the test goes as fast as its calls do.
 const SPEED: f64 = 10_000.0;
 
-/// The platform: three domain services behind one address, and a bus that counts.
+/// The platform: four domain services behind one address, and a bus that counts.
 struct Platform {
     origin: String,
     published: Arc<AtomicUsize>,
@@ -41,6 +41,7 @@ async fn platform(folder: &Path) -> Platform {
         .merge(takeaway_domain::router::<Order>(store("orders").await))
         .merge(takeaway_domain::router::<Rider>(store("riders").await))
         .merge(takeaway_domain::router::<Restaurant>(store("restaurants").await))
+        .merge(takeaway_domain::router::<Zone>(store("zones").await))
         .route("/v1/events", post(publish));
     tokio::spawn(async move { hob_sdk::axum::serve(listener, router).await });
     Platform { origin, published }
@@ -88,14 +89,15 @@ async fn decision(client: &Client, world: &World) -> Decision {
     let view = DispatchView::of(&orders, &riders, find, world.metres_per_minute());
     let minute = minute(world);
     let jobs = decide(&view, minute).into_iter().map(|job| Job { rider: job.rider, orders: job.orders });
-    Decision { id: minute.to_string(), minute, jobs: jobs.collect() }
+    Decision { id: minute.to_string(), minute, jobs: jobs.collect(), interventions: Vec::new() }
 }
 
 async fn entities(client: &Client) -> Entities {
     let orders = all::<Order>(client).await.into_iter().map(|order| (order.id, order)).collect();
     let riders = all::<Rider>(client).await.into_iter().map(|rider| (rider.id, rider)).collect();
     let restaurants = all::<Restaurant>(client).await.into_iter().map(|one| (one.id, one)).collect();
-    Entities { orders, riders, restaurants }
+    let zones = all::<Zone>(client).await.into_iter().map(|zone| (zone.id, zone)).collect();
+    Entities { orders, riders, restaurants, zones }
 }
 
 #[tokio::test]
@@ -153,7 +155,8 @@ async fn time_is_held_until_dispatch_decides() {
     assert_eq!(held_at.seconds_since(play.world.starts_at()), 60 + 40);
     play.go_on().await.unwrap();
     assert_eq!(play.world.now(), held_at);
-    let decision = Decision { id: "d".to_owned(), minute: held_at, jobs: Vec::new() };
+    let decision =
+        Decision { id: "d".to_owned(), minute: held_at, jobs: Vec::new(), interventions: Vec::new() };
     rows.add(&decision).await.unwrap();
     while play.world.now() == held_at {
         play.go_on().await.unwrap();

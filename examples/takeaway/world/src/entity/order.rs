@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Applied, Entity, Illegal, Restaurant, Rider, link};
-use crate::ids::{OrderId, RestaurantId, RiderId};
+use super::{Applied, Entity, Illegal, Restaurant, Rider, Zone, action, link};
+use crate::ids::{OrderId, RestaurantId, RiderId, ZoneId};
 use crate::time::SimTime;
 
 /// Minutes before a meal is expected to be ready from which dispatch looks for a rider.
@@ -24,6 +24,11 @@ pub fn acceptable_minutes(quoted_minutes: i64) -> i64 {
     } else {
         with_grace.min(CLICK_TO_DOOR_MINUTES_MAX)
     }
+}
+
+/// The zone of orders of the time before there were zones.
+fn the_city() -> ZoneId {
+    crate::supply::CITY
 }
 
 /// Where an order is in its life.
@@ -60,6 +65,9 @@ pub struct Order {
     pub state: OrderState,
     /// Who cooks it.
     pub restaurant: RestaurantId,
+    /// In which part of the city it is fetched.
+    #[serde(default = "the_city")]
+    pub zone: ZoneId,
     /// Who brings it, once assigned.
     pub rider: Option<RiderId>,
     /// Where the customer lives, metres east.
@@ -108,6 +116,9 @@ pub struct NewOrder {
     pub at: SimTime,
     /// Who cooks it.
     pub restaurant: RestaurantId,
+    /// In which part of the city that is.
+    #[serde(default = "the_city")]
+    pub zone: ZoneId,
     /// Where the customer lives, metres east.
     pub x: i64,
     /// Where the customer lives, metres north.
@@ -210,6 +221,7 @@ impl Order {
             id,
             state: OrderState::Placed,
             restaurant: new.restaurant,
+            zone: new.zone,
             rider: None,
             x: new.x,
             y: new.y,
@@ -346,8 +358,13 @@ impl Entity for Order {
     fn links(&self, origin: &str) -> Map<String, Value> {
         let mut links = Map::new();
         links.insert("restaurant".to_string(), link(Restaurant::href(origin, self.restaurant)));
+        links.insert("zone".to_string(), link(Zone::href(origin, self.zone)));
         if let Some(rider) = self.rider {
             links.insert("rider".to_string(), link(Rider::href(origin, rider)));
+        }
+        if self.state == OrderState::Accepted {
+            let title = "Have it assigned by hand";
+            links.insert("dispatch".to_string(), action::<Self>(origin, self.id, "dispatch", title));
         }
         links
     }

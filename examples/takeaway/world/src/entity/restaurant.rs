@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Applied, Entity, Illegal, Order, link};
+use super::{Applied, Entity, Illegal, Order, action, link};
 use crate::ids::{OrderId, RestaurantId};
 use crate::time::SimTime;
 
@@ -31,6 +31,9 @@ pub struct Restaurant {
     pub y: i64,
     /// Whether it says that it takes orders.
     pub accepting: bool,
+    /// Whether quotes for its next orders include the delay that its kitchen has told.
+    #[serde(default)]
+    pub quotes_raised: bool,
     /// How many orders the kitchen has not finished.
     pub open_orders: usize,
     /// How many of them were past their expected time when this entity last changed.
@@ -39,6 +42,9 @@ pub struct Restaurant {
     pub oldest_unaccepted_at: Option<SimTime>,
     /// The earliest time at which an accepted order is, or was, expected to be ready and is not.
     pub oldest_due_at: Option<SimTime>,
+    /// The same of the order that is due after that one: when it is late too, it is not one bad order.
+    #[serde(default)]
+    pub second_due_at: Option<SimTime>,
     /// The latest time at which an accepted order is expected to be ready.
     pub latest_due_at: Option<SimTime>,
     /// The orders that the kitchen has not finished, oldest first.
@@ -92,6 +98,11 @@ pub enum RestaurantChange {
         /// Which.
         order: OrderId,
     },
+    /// Its kitchen has told how slow it is: quotes for its next orders include that.
+    QuotesRaised {
+        /// When.
+        at: SimTime,
+    },
     /// An order that it has not finished is cancelled.
     OrderCancelled {
         /// When.
@@ -107,6 +118,7 @@ impl RestaurantChange {
         match self {
             Self::Opened { at, .. }
             | Self::Accepting { at, .. }
+            | Self::QuotesRaised { at }
             | Self::OrderPlaced { at, .. }
             | Self::OrderAccepted { at, .. }
             | Self::OrderReady { at, .. }
@@ -119,6 +131,7 @@ impl RestaurantChange {
         match self {
             Self::Opened { .. } => "opened",
             Self::Accepting { .. } => "accepting",
+            Self::QuotesRaised { .. } => "quotes_raised",
             Self::OrderPlaced { .. } => "order_placed",
             Self::OrderAccepted { .. } => "order_accepted",
             Self::OrderReady { .. } => "order_ready",
@@ -138,6 +151,7 @@ impl Restaurant {
         match change {
             RestaurantChange::Opened { .. } => true,
             RestaurantChange::Accepting { accepting, .. } => self.accepting == *accepting,
+            RestaurantChange::QuotesRaised { .. } => self.quotes_raised,
             RestaurantChange::OrderPlaced { order, .. } => self.ticket(*order).is_some(),
             RestaurantChange::OrderAccepted { order, expected_ready_at, .. } => {
                 self.ticket(*order).is_some_and(|ticket| ticket.expected_ready_at == Some(*expected_ready_at))
@@ -164,6 +178,7 @@ impl Restaurant {
         match change {
             RestaurantChange::Opened { .. } => {}
             RestaurantChange::Accepting { accepting, .. } => self.accepting = *accepting,
+            RestaurantChange::QuotesRaised { .. } => self.quotes_raised = true,
             RestaurantChange::OrderPlaced { at, order } => {
                 self.tickets.push(Ticket { order: *order, placed_at: *at, expected_ready_at: None });
             }
@@ -181,15 +196,16 @@ impl Restaurant {
     }
 
     fn summarise(&mut self) {
-        let due = || self.tickets.iter().filter_map(|ticket| ticket.expected_ready_at);
+        let mut due: Vec<SimTime> =
+            self.tickets.iter().filter_map(|ticket| ticket.expected_ready_at).collect();
+        due.sort_unstable();
         let unaccepted = self.tickets.iter().filter(|ticket| ticket.expected_ready_at.is_none());
-        let (late, oldest, latest) =
-            (due().filter(|at| *at < self.updated_at).count(), due().min(), due().max());
         self.oldest_unaccepted_at = unaccepted.map(|ticket| ticket.placed_at).min();
         self.open_orders = self.tickets.len();
-        self.late_orders = late;
-        self.oldest_due_at = oldest;
-        self.latest_due_at = latest;
+        self.late_orders = due.iter().filter(|at| **at < self.updated_at).count();
+        self.oldest_due_at = due.first().copied();
+        self.second_due_at = due.get(1).copied();
+        self.latest_due_at = due.last().copied();
     }
 }
 
@@ -213,10 +229,12 @@ impl Entity for Restaurant {
             x: *x,
             y: *y,
             accepting: true,
+            quotes_raised: false,
             open_orders: 0,
             late_orders: 0,
             oldest_unaccepted_at: None,
             oldest_due_at: None,
+            second_due_at: None,
             latest_due_at: None,
             tickets: Vec::new(),
             updated_at: *at,
@@ -241,6 +259,14 @@ impl Entity for Restaurant {
 
     fn links(&self, origin: &str) -> Map<String, Value> {
         let orders = self.tickets.iter().map(|ticket| link(Order::href(origin, ticket.order)));
-        Map::from_iter([("orders".to_string(), orders.collect())])
+        let mut links = Map::from_iter([("orders".to_string(), orders.collect())]);
+        if self.oldest_unaccepted_at.is_some() {
+            links.insert("call".to_string(), action::<Self>(origin, self.id, "call", "Call the restaurant"));
+        }
+        if self.oldest_due_at.is_some() && !self.quotes_raised {
+            let title = "Ask the kitchen, and quote its next orders honestly";
+            links.insert("raise-quotes".to_string(), action::<Self>(origin, self.id, "raise-quotes", title));
+        }
+        links
     }
 }

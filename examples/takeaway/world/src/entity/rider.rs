@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Applied, Entity, Illegal, Order, Restaurant, link};
+use super::{Applied, Entity, Illegal, Order, Restaurant, action, link};
 use crate::ids::{OrderId, RestaurantId, RiderId};
 use crate::place::Point;
 use crate::time::SimTime;
@@ -62,6 +62,8 @@ pub struct Rider {
     pub restaurant: Option<RestaurantId>,
     /// Their orders; while carrying, in the order of the stops.
     pub orders: Vec<CarriedOrder>,
+    /// When they should be done with what they ride to: be in the restaurant, or have handed over their next order.
+    pub expected_at: Option<SimTime>,
     /// When the first of their orders becomes unacceptable.
     pub earliest_unacceptable_at: Option<SimTime>,
 }
@@ -103,6 +105,8 @@ pub enum RiderChange {
         restaurant: RestaurantId,
         /// Which orders.
         orders: Vec<CarriedOrder>,
+        /// When they should be in the restaurant.
+        expected_at: SimTime,
     },
     /// They are in the restaurant.
     AtRestaurant {
@@ -119,6 +123,8 @@ pub enum RiderChange {
         at: SimTime,
         /// Their orders in the order of the stops.
         orders: Vec<OrderId>,
+        /// When they should have handed over the first.
+        expected_at: SimTime,
     },
     /// They hand over an order, and ride on or rest.
     Delivered {
@@ -130,6 +136,8 @@ pub enum RiderChange {
         x: i64,
         /// Metres north.
         y: i64,
+        /// When they should have handed over the next, if there is one.
+        expected_at: Option<SimTime>,
     },
     /// Their job goes to somebody else.
     Released {
@@ -225,22 +233,26 @@ impl Rider {
             RiderChange::Joined { .. } => {}
             RiderChange::OnShift { .. } | RiderChange::Idle { .. } => self.state = RiderState::Idle,
             RiderChange::OffShift { .. } => self.state = RiderState::OffShift,
-            RiderChange::Assigned { restaurant, orders, .. } => {
+            RiderChange::Assigned { restaurant, orders, expected_at, .. } => {
                 self.state = RiderState::ToRestaurant;
+                self.expected_at = Some(*expected_at);
                 self.restaurant = Some(*restaurant);
                 self.orders.clone_from(orders);
             }
             RiderChange::AtRestaurant { x, y, .. } => {
                 self.state = RiderState::Waiting;
+                self.expected_at = None;
                 (self.x, self.y) = (*x, *y);
             }
-            RiderChange::PickedUp { orders, .. } => {
+            RiderChange::PickedUp { orders, expected_at, .. } => {
                 self.state = RiderState::ToCustomer;
+                self.expected_at = Some(*expected_at);
                 self.restaurant = None;
                 let stop = |carried: &CarriedOrder| orders.iter().position(|order| *order == carried.order);
                 self.orders.sort_by_key(stop);
             }
-            RiderChange::Delivered { order, x, y, .. } => {
+            RiderChange::Delivered { order, x, y, expected_at, .. } => {
+                self.expected_at = *expected_at;
                 self.orders.retain(|carried| carried.order != *order);
                 (self.x, self.y) = (*x, *y);
                 if self.orders.is_empty() {
@@ -249,6 +261,7 @@ impl Rider {
             }
             RiderChange::Released { x, y, .. } => {
                 self.state = RiderState::Unavailable;
+                self.expected_at = None;
                 self.restaurant = None;
                 self.orders.clear();
                 (self.x, self.y) = (*x, *y);
@@ -286,6 +299,7 @@ impl Entity for Rider {
             on_job: false,
             restaurant: None,
             orders: Vec::new(),
+            expected_at: None,
             earliest_unacceptable_at: None,
         })
     }
@@ -313,6 +327,17 @@ impl Entity for Rider {
         }
         let orders = self.orders.iter().map(|carried| link(Order::href(origin, carried.order)));
         links.insert("orders".to_string(), orders.collect());
+        match self.state {
+            RiderState::ToRestaurant => {
+                let title = "Give the job to somebody else";
+                links.insert("reassign".to_string(), action::<Self>(origin, self.id, "reassign", title));
+            }
+            RiderState::ToCustomer => {
+                let title = "Call the rider";
+                links.insert("call".to_string(), action::<Self>(origin, self.id, "call", title));
+            }
+            _ => {}
+        }
         links
     }
 }
