@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hob_core::{Scope, Timestamp, TopicName};
 use hob_watch::{Command, Engine, Input, Output, Rules, Verb, What};
@@ -15,6 +16,8 @@ use takeaway_world::{
 
 /// Where the services' entities are.
 const ORIGIN: &str = "http://localhost:8080";
+/// An operator who looked at an issue has done what they can: it does not come back before the day is over.
+const LOOKED_AT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Who works on issues.
 const OPERATOR: &str = "operator";
 
@@ -108,10 +111,11 @@ impl Platform {
     /// Somebody looks at an issue.
     pub(crate) fn acknowledge(&mut self, issue: &str) {
         let command = Command {
-            verb: Verb::Acknowledge,
+            verb: Verb::Acknowledge { held: Some(LOOKED_AT_FOR) },
             issue: issue.to_owned(),
             actor: OPERATOR.to_owned(),
             reason: String::new(),
+            revision: None,
         };
         self.take(None, What::Command(command));
     }
