@@ -12,7 +12,7 @@ use crate::model::{Member, ReleaseRow, Set, State, WEB};
 use crate::nodes::Nodes;
 use crate::rows::Rows;
 use crate::tokens::Tokens;
-use crate::{Config, ServiceScope, environment, scale};
+use crate::{Config, ServiceScope, environment, scale, step};
 
 /// The name of a service's pool in a scope.
 pub(crate) fn pool_name(home: &ServiceScope) -> String {
@@ -95,7 +95,10 @@ pub(crate) fn packages(rows: &Rows) -> Vec<Digest> {
             used.or_else(|| releases.values().next_back()).map_or(0, |row| row.descriptor.release.keep);
         let newest = releases.keys().rev().take(keep as usize);
         let kept = state.into_iter().flat_map(|state| state.names.keys().chain(state.sets.keys()));
-        packages.extend(newest.chain(kept).filter_map(|number| Some(releases.get(number)?.package)));
+        // Where a rollback without an argument goes to.
+        let back = state.and_then(|state| step::rollback_target(state));
+        packages
+            .extend(newest.chain(kept).chain(&back).filter_map(|number| Some(releases.get(number)?.package)));
     }
     packages.into_iter().collect()
 }

@@ -78,6 +78,19 @@ pub enum Error {
         /// The release.
         number: u64,
     },
+    /// The release's package was removed since.
+    #[error(
+        "roll back {service} in {scope}: the package of release {number} was removed, as that of releases that are neither \
+         named nor among the newest; deploy it again"
+    )]
+    PackageGone {
+        /// The service.
+        service: Name,
+        /// Where and for whom.
+        scope: Scope,
+        /// The release.
+        number: u64,
+    },
     /// The rollout has ended, or has come too far.
     #[error("tell rollout {id} to {wanted}: it is {state}; {hint}")]
     TooLate {
@@ -148,6 +161,9 @@ pub enum Error {
     /// The node was given up.
     #[error("change node {0}: it was given up; once it is gone it may join again")]
     NodeKilled(Name),
+    /// The node lives, and no other could take what it runs.
+    #[error("give up node {0}: no other live node takes instances, so that nothing would run any more")]
+    LastNode(Name),
     /// The archive is not a package that Hob takes.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -200,8 +216,9 @@ impl Error {
             Self::TooManyShields { .. } => code::SHIELDS,
             Self::WrongScale { .. } => code::SCALE,
             Self::NodeKilled(_) => code::NODE_KILLED,
+            Self::LastNode(_) => code::LAST_NODE,
             Self::ForeignPackage { .. } | Self::Package(_) => code::PACKAGE,
-            Self::NoRollback { .. } => code::NO_ROLLBACK,
+            Self::NoRollback { .. } | Self::PackageGone { .. } => code::NO_ROLLBACK,
             Self::TooLate { .. } => code::ROLLOUT_STATE,
             Self::NotPromoted { .. } => code::NOT_PROMOTED,
             Self::ReleaseName { .. } => code::RELEASE_NAME,

@@ -83,7 +83,7 @@ impl Deploy {
 
     /// Checks an archive and keeps it under its digest. Sending it again is fine.
     pub async fn put_package(&self, bytes: Bytes) -> Result<Digest, Error> {
-        package::keep(self.doors.blobs.as_ref(), bytes).await
+        package::keep(self.doors.blobs.as_ref(), bytes, |digest| self.doors.touched().touch(digest)).await
     }
 
     /// A package's bytes.
@@ -91,9 +91,15 @@ impl Deploy {
         package::find(self.doors.blobs.as_ref(), digest).await
     }
 
+    /// Removes the packages that no release needs any more: neither the newest of a service, as many as it keeps, nor those with
+    /// a name, nor what runs or would run after a rollback. Says which. To be called now and then.
+    pub async fn collect_packages(&self) -> Result<Vec<Digest>, Error> {
+        self.ask(|reply| Command::Collect { reply }).await
+    }
+
     /// What a package says of itself; this is also how to see whether it is here.
     pub async fn manifest(&self, digest: &Digest) -> Result<Manifest, Error> {
-        package::manifest(self.doors.blobs.as_ref(), digest).await
+        self.doors.manifest(digest).await
     }
 
     /// Makes a release of a package, with its configuration and `overrides`, and begins to roll it out. A rollout of
@@ -114,10 +120,10 @@ impl Deploy {
         self.ask(|reply| Command::Deploy { home, package, manifest, overrides, promoted_from, reply }).await
     }
 
-    /// Has a rollout under way hold, go on or go back.
-    pub async fn order(&self, rollout: &str, wanted: Wanted) -> Result<Rollout, Error> {
-        let rollout = rollout.to_owned();
-        self.ask(|reply| Command::Order { rollout, wanted, reply }).await
+    /// Has a rollout under way hold, go on or go back. `by` says who wants it.
+    pub async fn order(&self, rollout: &str, wanted: Wanted, by: &str) -> Result<Rollout, Error> {
+        let (rollout, by) = (rollout.to_owned(), by.to_owned());
+        self.ask(|reply| Command::Order { rollout, wanted, by, reply }).await
     }
 
     /// Gives a release a name, or takes it away. A named release's package stays on every node.

@@ -18,6 +18,7 @@ mod model;
 mod nodes;
 mod numbers;
 mod package;
+mod past;
 mod placement;
 mod routers;
 mod rows;

@@ -297,7 +297,7 @@ pub(crate) enum Input<'a> {
     /// The service is declared no more.
     Retire,
     /// Somebody wants the rollout under way to stand still, to go on, or to go back.
-    Order(Wanted),
+    Order { wanted: Wanted, by: &'a str },
     /// Look at the world and do the next thing.
     Observe(&'a Facts),
 }

@@ -22,8 +22,13 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    pub(crate) fn new(started: Timestamp) -> Self {
-        Self { started, memories: BTreeMap::new(), decided: BTreeMap::new(), starts: Starts::default() }
+    pub(crate) fn new(started: Timestamp, starts: Starts) -> Self {
+        Self { started, memories: BTreeMap::new(), decided: BTreeMap::new(), starts }
+    }
+
+    /// How long starts took.
+    pub(crate) fn starts(&self) -> &Starts {
+        &self.starts
     }
 
     /// Learns from instances how long they take to become ready.
@@ -90,7 +95,11 @@ impl Numbers {
         let descriptor = descriptor(rows, home)?;
         let order = rows.scales.get(home);
         let decided = self.decided.get(home);
-        let release = rows.states.get(home).and_then(|state| shown(state));
+        let state = rows.states.get(home);
+        let release = state.and_then(|state| shown(state));
+        let set = release.and_then(|release| state?.sets.get(&release));
+        let is_control =
+            |id: &str| set.is_some_and(|set| set.members.iter().any(|m| m.control && m.id == id));
         let ready = |process: &Name| {
             let is_ready = |instance: &&Instance| {
                 instance.service == home.service
@@ -99,6 +108,7 @@ impl Numbers {
                     && instance.tenant == home.scope.tenant
                     && Some(instance.release) == release
                     && instance.state == InstanceState::Ready
+                    && !is_control(&instance.id)
             };
             u32::try_from(instances.values().filter(is_ready).count()).unwrap_or(u32::MAX)
         };

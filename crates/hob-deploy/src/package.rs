@@ -5,6 +5,7 @@
 //! give the same bytes. `pack` makes one, `check` takes nothing on trust.
 
 mod check;
+mod collect;
 mod pack;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use hob_wire::Manifest;
 
 use crate::Error;
 pub use check::check;
+pub(crate) use collect::{Touched, collect};
 pub use pack::{Packed, pack};
 
 /// Why a package could not be made, or is not one.
@@ -55,11 +57,17 @@ pub enum PackageError {
 }
 
 /// Checks and stores a package. Its manifest is stored last: a package without one is not there.
-pub(crate) async fn keep(blobs: &dyn Blobs, bytes: Bytes) -> Result<Digest, Error> {
+/// `begins` is told its digest before any of it is.
+pub(crate) async fn keep(
+    blobs: &dyn Blobs,
+    bytes: Bytes,
+    begins: impl FnOnce(Digest),
+) -> Result<Digest, Error> {
     let copy = bytes.clone();
     let task =
         tokio::task::spawn_blocking(move || check(&copy).map(|manifest| (Digest::of(&copy), manifest)));
     let (digest, manifest) = task.await.map_err(|_| Error::Unavailable)??;
+    begins(digest);
     if blobs.exists(&manifest_name(&digest)).await? {
         return Ok(digest);
     }

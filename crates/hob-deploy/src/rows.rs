@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ReleaseRow, State};
+use crate::traffic::Window;
 use crate::{Error, ServiceScope};
 
 mod fleet;
@@ -20,6 +21,7 @@ pub(crate) use fleet::{NodeRow, ScaleRow, drop_node, drop_shield, put_node, put_
 const DECLARATIONS: &str = "deploy/declarations";
 const STATES: &str = "deploy/states/";
 const RELEASES: &str = "deploy/releases/";
+const SEEN: &str = "deploy/seen/";
 const EPOCH: &str = "deploy/epoch";
 
 /// Declarations as they are stored.
@@ -38,6 +40,18 @@ pub(crate) struct Rows {
     pub(crate) shields: BTreeMap<String, Shield>,
     pub(crate) nodes: BTreeMap<Name, NodeRow>,
     pub(crate) scales: BTreeMap<ServiceScope, ScaleRow>,
+    pub(crate) seen: BTreeMap<ServiceScope, SeenRow>,
+}
+
+/// What was seen of a service in a scope, and takes long to see again. Nothing follows from it by itself: it may be lost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SeenRow {
+    /// For the gates of the rollout under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<Window>,
+    /// Milliseconds that the last starts took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) starts_ms: Vec<u64>,
 }
 
 /// Reads all rows.
@@ -54,6 +68,11 @@ pub(crate) async fn load(kv: &dyn Kv) -> Result<Rows, Error> {
         let Some((home, Some(_))) = read_home(&entry.key, RELEASES) else { continue };
         let row: ReleaseRow = decode(&entry.key, &entry.value)?;
         rows.releases.entry(home).or_default().insert(row.number, Arc::new(row));
+    }
+    for entry in kv.list(SEEN).await?.entries {
+        let Some((home, None)) = read_home(&entry.key, SEEN) else { continue };
+        // What does not read is seen again.
+        rows.seen.insert(home, decode(&entry.key, &entry.value).unwrap_or_default());
     }
     fleet::load(kv, &mut rows).await?;
     Ok(rows)
@@ -77,6 +96,11 @@ pub(crate) async fn put_declarations(kv: &dyn Kv, row: &DeclarationsRow) -> Resu
 /// Stores what was decided about a service in a scope.
 pub(crate) async fn put_state(kv: &dyn Kv, home: &ServiceScope, state: &State) -> Result<(), Error> {
     write(kv, &format!("{STATES}{}", path_of(home)), state).await
+}
+
+/// Stores what was seen of a service in a scope.
+pub(crate) async fn put_seen(kv: &dyn Kv, home: &ServiceScope, row: &SeenRow) -> Result<(), Error> {
+    write(kv, &format!("{SEEN}{}", path_of(home)), row).await
 }
 
 /// Stores a release. It never changes afterwards.

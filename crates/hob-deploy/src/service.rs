@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hob_core::{Digest, Name, Timestamp};
@@ -15,6 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::conditions::{self, Conditions};
 use crate::model::Input;
+use crate::package::{self, Touched};
+use crate::past::{Owner, Past};
 use crate::rows::{self, DeclarationsRow};
 use crate::step::Action;
 use crate::tokens::Tokens;
@@ -56,6 +58,7 @@ pub(crate) enum Command {
     Order {
         rollout: String,
         wanted: Wanted,
+        by: String,
         reply: Reply<Rollout>,
     },
     NameRelease {
@@ -68,6 +71,10 @@ pub(crate) enum Command {
         home: ServiceScope,
         to: Option<u64>,
         reply: Reply<Rollout>,
+    },
+    /// Removes packages that nothing needs.
+    Collect {
+        reply: Reply<Vec<Digest>>,
     },
     Shoot {
         instance: String,
@@ -94,6 +101,9 @@ pub(crate) struct Doors {
     pub(crate) count: watch::Sender<u64>,
     pub(crate) routing: watch::Sender<Arc<RoutingSnapshot>>,
     intended: Mutex<BTreeMap<Name, watch::Sender<Arc<Intended>>>>,
+    touched: Mutex<Touched>,
+    /// Instances that are no more, whose last lines may still come.
+    past: Mutex<Past>,
     first_revision: u64,
 }
 
@@ -102,6 +112,19 @@ impl Doors {
         let mut nodes = self.intended.lock().unwrap_or_else(PoisonError::into_inner);
         let nothing = || Arc::new(Intended { revision: self.first_revision, ..Intended::default() });
         nodes.entry(node.clone()).or_insert_with(|| watch::Sender::new(nothing())).subscribe()
+    }
+
+    pub(crate) fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn manifest(&self, digest: &Digest) -> Result<Manifest, Error> {
+        self.touched().touch(*digest);
+        package::manifest(self.blobs.as_ref(), digest).await
+    }
+
+    pub(crate) fn touched(&self) -> MutexGuard<'_, Touched> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish_intended(&self, node: &Name, intended: &Arc<Intended>) {
@@ -150,6 +173,8 @@ impl Service {
             count: watch::Sender::new(0),
             routing: watch::Sender::new(Arc::default()),
             intended: Mutex::new(BTreeMap::new()),
+            touched: Mutex::new(Touched::new(config.clock.clone())),
+            past: Mutex::new(Past::new(config.clock.clone())),
             first_revision: first,
         });
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
@@ -186,6 +211,20 @@ impl Service {
             self.converge().await;
             let now = self.now();
             self.publish(now);
+            self.save_seen(now).await;
+        }
+    }
+
+    /// Stores what would take long to see again.
+    async fn save_seen(&mut self, now: Timestamp) {
+        for (home, row) in self.world.unsaved(now) {
+            match rows::put_seen(self.kv.as_ref(), &home, &row).await {
+                Ok(()) => drop(self.world.rows.seen.insert(home, row)),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(service = %home, error, "what the gates saw could not be stored");
+                }
+            }
         }
     }
 
@@ -217,8 +256,8 @@ impl Service {
                 self.publish(self.now());
                 let _ = reply.send(answer);
             }
-            Command::Order { rollout, wanted, reply } => {
-                let answer = self.order(&rollout, wanted).await;
+            Command::Order { rollout, wanted, by, reply } => {
+                let answer = self.order(&rollout, wanted, &by).await;
                 self.publish(self.now());
                 let _ = reply.send(answer);
             }
@@ -230,6 +269,10 @@ impl Service {
             Command::Rollback { home, to, reply } => {
                 let answer = self.rollback(home, to).await;
                 self.publish(self.now());
+                let _ = reply.send(answer);
+            }
+            Command::Collect { reply } => {
+                let answer = self.collect().await;
                 let _ = reply.send(answer);
             }
             Command::Shoot { instance, reply } => {
@@ -364,6 +407,7 @@ impl Service {
         let gone = self.told_instances.extract_if(.., |id, _| !view.all_instances().contains_key(id));
         for (_, instance) in gone {
             is_new = true;
+            self.doors.past().remember(&instance.id, Owner::of(&instance));
             self.announce.instance_changed(&instance, EventChange::Delete);
         }
         is_new

@@ -60,7 +60,7 @@ pub(crate) fn step(
         }
         Input::Rollback { rollout, plan } => begin(&mut state, rollout, plan, true, &mut at),
         Input::Retire => retire(&mut state, &mut at),
-        Input::Order(wanted) => order(&mut state, wanted, &mut at),
+        Input::Order { wanted, by } => order(&mut state, wanted, by, &mut at),
         Input::Observe(facts) => observe(&mut state, facts, &mut at),
     }
     (state, actions)
@@ -182,15 +182,16 @@ fn retire(state: &mut State, at: &mut At<'_>) {
 }
 
 /// Whoever asks sees to it that there is a rollout under way that may still be told something.
-fn order(state: &mut State, wanted: Wanted, at: &mut At<'_>) {
+fn order(state: &mut State, wanted: Wanted, by: &str, at: &mut At<'_>) {
+    let asked = || format!("{by} asked for it");
     let Some(mut active) = state.active.clone() else { return };
     match wanted {
-        Wanted::Abort => advance::go_back(state, &active, "somebody asked for it".to_owned(), at),
+        Wanted::Abort => advance::go_back(state, &active, asked(), at),
         Wanted::Hold => {
             active.hold = Some(judge::hold(state, &active, true, at.now));
             let holds = active.rollout_state();
             state.active = Some(active);
-            record(state, holds, Some("somebody asked for it".to_owned()), at.now);
+            record(state, holds, Some(asked()), at.now);
         }
         Wanted::Resume => {
             let Some(hold) = active.hold.take() else { return };

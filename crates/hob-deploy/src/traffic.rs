@@ -1,16 +1,17 @@
-//! What the routers report of a rollout's instances, summed since its present step or bake began. It is kept in memory
-//! only: after a restart of Hob the gates wait until they have seen enough again.
+//! What the routers report of a rollout's instances, summed since its present step or bake began. It is stored every few seconds:
+//! after a restart of Hob the gates go on from there.
 
 use std::collections::BTreeMap;
 
 use hob_core::Histogram;
 use hob_wire::RouterReport;
+use serde::{Deserialize, Serialize};
 
 use crate::ServiceScope;
 use crate::model::{Stage, State};
 
 /// Requests of one instance, or of several together.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) requests: u64,
     /// Those that ended with 5xx or with no answer.
@@ -33,13 +34,25 @@ pub(crate) struct Traffic {
     windows: BTreeMap<ServiceScope, Window>,
 }
 
-struct Window {
+/// What was summed for one rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Window {
     /// The rollout, and how far it has come.
     of: (String, Stage, u32),
     instances: BTreeMap<String, Tally>,
 }
 
 impl Traffic {
+    /// Goes on with what was stored, as far as it is of the present steps.
+    pub(crate) fn resume(windows: BTreeMap<ServiceScope, Window>) -> Self {
+        Self { windows }
+    }
+
+    /// What there is to store.
+    pub(crate) fn windows(&self) -> &BTreeMap<ServiceScope, Window> {
+        &self.windows
+    }
+
     /// Takes in what a router says, as far as a rollout waits for it.
     pub(crate) fn report(&mut self, report: &RouterReport) {
         for traffic in &report.instances {

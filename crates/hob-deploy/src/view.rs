@@ -172,14 +172,13 @@ impl View {
         let set = shown.and_then(|number| state?.sets.get(&number));
         let plan = set.map(|set| &set.plan);
         let wanted = plan.map_or(0, |plan| plan.wanted(false) + plan.wanted(true));
-        let is_ready = |instance: &&Instance| {
-            instance.service == *name
-                && instance.environment == scope.environment
-                && instance.tenant == scope.tenant
-                && Some(instance.release) == shown
-                && instance.state == InstanceState::Ready
+        // Those that a newer release is compared with are more than the service is meant to have.
+        let is_ready = |member: &&Member| {
+            let state = self.instances.get(&member.id).map(|instance| instance.state);
+            !member.control && state == Some(InstanceState::Ready)
         };
-        let ready = u32::try_from(self.instances.values().filter(is_ready).count()).unwrap_or(u32::MAX);
+        let members = set.into_iter().flat_map(|set| &set.members);
+        let ready = u32::try_from(members.filter(is_ready).count()).unwrap_or(u32::MAX);
         let is_active = state.is_some_and(|state| state.active.is_some());
         Some(ServiceSummary {
             name: name.clone(),

@@ -12,7 +12,8 @@ use crate::model::{Fact, Facts, Input, Member, Set, Stage, State};
 use crate::nodes::Nodes;
 use crate::numbers::Numbers;
 use crate::routers::Routers;
-use crate::rows::Rows;
+use crate::rows::{Rows, SeenRow};
+use crate::scale::Starts;
 use crate::step::{self, Action};
 use crate::tokens::Tokens;
 use crate::traffic::Traffic;
@@ -20,6 +21,9 @@ use crate::{Config, ServiceScope, Timings, compose, shields};
 
 /// How long a node that is given up has to end what it runs, before it counts as dead.
 const KILL_TIME: Duration = Duration::from_secs(60);
+
+/// How often what was seen is stored.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 /// The state of the loop.
 pub(crate) struct World {
@@ -29,6 +33,8 @@ pub(crate) struct World {
     pub(crate) traffic: Traffic,
     pub(crate) numbers: Numbers,
     started: Timestamp,
+    /// When it was last asked what is to be stored of what was seen.
+    saved: Timestamp,
     /// Whether routes were given out since the start.
     is_open: bool,
     /// Whether states or declarations changed since what nodes should run was last derived.
@@ -42,10 +48,13 @@ impl World {
             *state = Arc::new(step::resume(State::clone(state), timings, now));
         }
         let (nodes, routers) = (Nodes::new(first), Routers::new(first, now));
-        let mut traffic = Traffic::default();
+        let windows = rows.seen.iter().filter_map(|(home, seen)| Some((home.clone(), seen.window.clone()?)));
+        let mut traffic = Traffic::resume(windows.collect());
+        let starts = rows.seen.iter().map(|(home, seen)| (home.clone(), seen.starts_ms.clone()));
+        let numbers = Numbers::new(now, Starts::resume(starts));
         rows.states.iter().for_each(|(home, state)| traffic.follow(home, state));
-        let numbers = Numbers::new(now);
-        Self { rows, nodes, routers, traffic, numbers, started: now, is_open: false, is_stale: true }
+        let (started, saved) = (now, now);
+        Self { rows, nodes, routers, traffic, numbers, started, saved, is_open: false, is_stale: true }
     }
 
     /// The next state of a service in a scope and what to do about it; none when nothing changes.
@@ -68,6 +77,23 @@ impl World {
         self.traffic.follow(home, &state);
         self.rows.states.insert(home.clone(), Arc::new(state));
         self.is_stale = true;
+    }
+
+    /// What was seen and is not stored yet; asked at most every few seconds.
+    pub(crate) fn unsaved(&mut self, now: Timestamp) -> Vec<(ServiceScope, SeenRow)> {
+        if now.since(self.saved) < SAVE_EVERY {
+            return Vec::new();
+        }
+        self.saved = now;
+        let row = |home: &ServiceScope| SeenRow {
+            window: self.traffic.windows().get(home).cloned(),
+            starts_ms: self.numbers.starts().took_ms(home),
+        };
+        let rows = self.rows.states.keys().map(|home| (home.clone(), row(home)));
+        let is_new = |(home, row): &(ServiceScope, SeenRow)| {
+            self.rows.seen.get(home).map_or(*row != SeenRow::default(), |known| known != row)
+        };
+        rows.filter(is_new).collect()
     }
 
     /// Notes that the declarations changed.

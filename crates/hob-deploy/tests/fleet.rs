@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hob_core::{Clock, ManualClock, Name, Scope, Timestamp};
+use hob_core::{Clock, Digest, ManualClock, Name, Scope, Timestamp};
 use hob_deploy::{Announce, Config, Deploy, Timings, pack};
 use hob_store::{Store, StoreOptions};
 use hob_wire::{
-    Condition, Declarations, EventChange, Instance, InstanceReport, InstanceState, NewShield, NodeReport,
-    NodeState, Platform, Rollout, RouterReport, Service, ShieldKind,
+    Condition, Declarations, EventChange, Instance, InstanceReport, InstanceState, InstanceTraffic,
+    NewShield, NodeReport, NodeState, Platform, Rollout, RolloutState, RouterReport, Service, ShieldKind,
 };
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
@@ -71,6 +71,8 @@ struct Core {
     agents: BTreeMap<Name, AbortHandle>,
     /// Requests that wait for the pool, as the router is made to tell.
     held: Arc<Mutex<u64>>,
+    /// Requests that the router is to report once.
+    traffic: Arc<Mutex<Vec<InstanceTraffic>>>,
     tasks: JoinSet<()>,
     stop: oneshot::Sender<()>,
 }
@@ -97,10 +99,14 @@ impl Core {
             service.run(async { stopped.await.unwrap_or_default() }).await;
             drop(store);
         });
-        let held = Arc::default();
-        tasks.spawn(router(deploy.clone(), Arc::clone(&held)));
+        let (held, traffic) = (Arc::default(), Arc::default());
+        tasks.spawn(router(deploy.clone(), Arc::clone(&held), Arc::clone(&traffic)));
         deploy.apply(declarations(orders), None).await.unwrap();
-        Self { deploy, clock, hand, told, agents: BTreeMap::new(), held, tasks, stop }
+        Self { deploy, clock, hand, told, agents: BTreeMap::new(), held, traffic, tasks, stop }
+    }
+
+    async fn kill(mut self) {
+        self.tasks.shutdown().await;
     }
 
     async fn end(mut self) {
@@ -120,8 +126,12 @@ impl Core {
     }
 
     async fn ship(&self, folder: &Path, orders: &str) {
+        self.ship_of(folder, orders, "x").await;
+    }
+
+    async fn ship_of(&self, folder: &Path, orders: &str, program: &str) -> Digest {
         std::fs::create_dir_all(folder.join("bin")).unwrap();
-        std::fs::write(folder.join("bin/orders"), "x").unwrap();
+        std::fs::write(folder.join("bin/orders"), program).unwrap();
         let service = Service::read("service.yml", orders).unwrap();
         let packed = pack(folder, &service, orders, None).unwrap();
         let digest = self.deploy.put_package(packed.bytes).await.unwrap();
@@ -131,6 +141,7 @@ impl Core {
             self.deploy.rollout(&orders, &scope, &rollout.id).unwrap().ended.is_some()
         })
         .await;
+        digest
     }
 
     /// Waits in real time, while the clock stands.
@@ -214,7 +225,7 @@ async fn agent(deploy: Deploy, node: Name) {
 }
 
 /// Takes in every snapshot at once, has nothing in flight, and holds what it is made to.
-async fn router(deploy: Deploy, held: Arc<Mutex<u64>>) {
+async fn router(deploy: Deploy, held: Arc<Mutex<u64>>, traffic: Arc<Mutex<Vec<InstanceTraffic>>>) {
     let mut routing = deploy.routing();
     loop {
         let generation = routing.borrow_and_update().generation;
@@ -223,7 +234,7 @@ async fn router(deploy: Deploy, held: Arc<Mutex<u64>>) {
             generation,
             from: Timestamp::EPOCH,
             to: Timestamp::EPOCH,
-            instances: Vec::new(),
+            instances: std::mem::take(&mut *traffic.lock().unwrap()),
             records_dropped: 0,
             ejected: Vec::new(),
             limited: Vec::new(),
@@ -250,6 +261,8 @@ async fn nodes_are_drained_lost_and_given_up_without_a_gap() {
     core.ship(source.path(), ORDERS).await;
     core.until_spread("web", &[("a", 2)]).await;
 
+    let last = core.deploy.set_node(&name("a"), NodeState::Killed, "ann").await;
+    assert!(matches!(last, Err(hob_deploy::Error::LastNode(_))), "{last:?}");
     core.deploy.set_node(&name("a"), NodeState::Draining, "ann").await.unwrap();
     core.pass(64).await;
     core.until("the drain says why it waits", || core.told.holds("node/a drain_waits")).await;
@@ -279,6 +292,17 @@ async fn nodes_are_drained_lost_and_given_up_without_a_gap() {
     let after: BTreeSet<String> = core.deploy.instances(None).into_iter().map(|one| one.id).collect();
     assert_eq!(before.intersection(&after).count(), 1, "only the worker is the same");
     assert!(tokens.iter().all(|token| core.deploy.identify(token).is_none()), "old tokens stand for nobody");
+
+    let (orders, uk, strange) = (name("orders"), scope(), name("strange"));
+    let of_b = before.difference(&after).next().unwrap();
+    let speaks = |node: &str, id: &str, service| core.deploy.speaks_for(&name(node), id, service, &uk);
+    assert!(speaks("b", of_b, &orders), "last lines of what it had");
+    assert!(!speaks("a", of_b, &orders) && !speaks("b", of_b, &strange));
+    let of_a = core.deploy.instances(None).into_iter().find(|one| one.node == name("a")).unwrap().id;
+    assert!(speaks("a", &of_a, &orders) && !speaks("b", &of_a, &orders));
+    assert!(speaks("b", "unknown", &orders), "it may be from before the start");
+    core.pass(300).await;
+    assert!(!core.deploy.speaks_for(&name("b"), "unknown", &orders, &uk));
 
     core.deploy.set_node(&name("b"), NodeState::Killed, "ann").await.unwrap();
     core.until_spread("worker", &[("a", 1)]).await;
@@ -346,4 +370,101 @@ async fn a_service_goes_to_zero_and_a_held_request_starts_it() {
     *core.held.lock().unwrap() = 0;
     core.pass(40).await;
     assert_eq!(pool().targets.len(), 1, "it stays for its time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packages_that_no_release_needs_are_removed_also_after_kills() {
+    let (data, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (service, scope) = (name("orders"), scope());
+    let orders = format!("{ORDERS}release: {{keep: 2, standby: 1m}}\n");
+    let mut core = Core::start(data.path(), &orders, start_time()).await;
+    core.join("a");
+    let mut packages = Vec::new();
+    for number in 1..=5 {
+        packages.push(core.ship_of(source.path(), &orders, &number.to_string()).await);
+        if number == 1 {
+            core.deploy.name_release(&service, &scope, 1, Some("golden".to_owned())).await.unwrap();
+        }
+    }
+    assert_eq!(core.deploy.collect_packages().await.unwrap(), [], "all were sent a moment ago");
+    core.end().await;
+
+    // Each life is ended in the middle of a collection, until one finds nothing more to do.
+    let mut now = start_time();
+    let mut removed = BTreeSet::new();
+    for life in 0..5 {
+        now = now.plus(Duration::from_secs(10));
+        let mut core = Core::start(data.path(), &orders, now).await;
+        core.join("a");
+        core.hand.advance(Duration::from_secs(3600));
+        if life < 3 {
+            // What is asked of a core that is killed may have been done or not.
+            let asked =
+                tokio::time::timeout(Duration::from_micros(300 << life), core.deploy.collect_packages());
+            drop(asked.await);
+            core.kill().await;
+            continue;
+        }
+        removed.extend(core.deploy.collect_packages().await.unwrap());
+        let mut here = Vec::new();
+        for package in &packages {
+            here.push(core.deploy.manifest(package).await.is_ok());
+        }
+        assert!(here[0] && here[3] && here[4], "named, before, present: {here:?}");
+        if life == 4 {
+            assert_eq!(here, [true, false, false, true, true]);
+            let gone = core.deploy.rollback(&service, &scope, Some(2)).await;
+            assert!(matches!(gone, Err(hob_deploy::Error::PackageGone { number: 2, .. })), "{gone:?}");
+            core.deploy.rollback(&service, &scope, Some(1)).await.unwrap();
+        }
+        core.end().await;
+    }
+    let stray = std::fs::read_dir(data.path().join("blobs/packages")).unwrap().count();
+    assert!(stray <= 5, "folders of removed packages may stay, empty");
+    assert!(removed.iter().all(|digest| packages[1..3].contains(digest)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_gates_saw_outlives_a_kill() {
+    let (data, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (service, scope) = (name("orders"), scope());
+    let orders = format!(
+        "{ORDERS}release: {{steps: [{{weight: 50, for: 1m}}], gates: [{{rule: http_error_ratio, max: 1%, min_requests: 100}}]}}\n"
+    );
+    let mut core = Core::start(data.path(), &orders, start_time()).await;
+    core.join("a");
+    core.ship_of(source.path(), &orders, "one").await;
+    std::fs::write(source.path().join("bin/orders"), "two").unwrap();
+    let read = Service::read("service.yml", &orders).unwrap();
+    let packed = pack(source.path(), &read, &orders, None).unwrap();
+    let digest = core.deploy.put_package(packed.bytes).await.unwrap();
+    let rollout = core.deploy.deploy(&service, &scope, &digest, BTreeMap::new(), None).await.unwrap();
+    let state = |core: &Core| core.deploy.rollout(&service, &scope, &rollout.id).unwrap().state;
+    core.until("it takes a share", || state(&core) == RolloutState::Stepping).await;
+    let fresh = core.deploy.instances(None).into_iter();
+    let fresh = fresh.filter(|one| one.release == 2 && one.process.as_str() == "web");
+    *core.traffic.lock().unwrap() = fresh
+        .map(|one| InstanceTraffic {
+            instance: one.id,
+            service: service.clone(),
+            scope: scope.clone(),
+            release: 2,
+            requests: 100,
+            errors: 0,
+            in_flight: 0,
+            held: 0,
+            latency: Default::default(),
+            retried: 0,
+        })
+        .collect();
+    core.until("it is told", || core.traffic.lock().unwrap().is_empty()).await;
+    core.pass(12).await;
+    assert_eq!(core.deploy.services(&scope)[0].ready, 3, "two of web and the worker of the release in use");
+    let now = core.clock.now();
+    core.kill().await;
+
+    let mut core = Core::start(data.path(), &orders, now).await;
+    core.join("a");
+    core.pass(64).await;
+    core.until("it is over", || state(&core) == RolloutState::Complete).await;
 }

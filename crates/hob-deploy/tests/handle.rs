@@ -248,9 +248,9 @@ async fn from_package_to_route_and_back_across_a_restart() {
 /// What ended takes no orders; names are one release's; what never ran elsewhere is not promoted; nodes keep packages.
 async fn check_orders(core: &Core, ended: &Rollout, packages: [Digest; 2]) {
     let (deploy, orders, scope) = (&core.deploy, name("orders"), scope());
-    let late = deploy.order(&ended.id, Wanted::Hold).await;
+    let late = deploy.order(&ended.id, Wanted::Hold, "ann").await;
     assert!(matches!(late, Err(Error::TooLate { .. })), "{late:?}");
-    let unknown = deploy.order("nothing", Wanted::Abort).await;
+    let unknown = deploy.order("nothing", Wanted::Abort, "ann").await;
     assert!(matches!(unknown, Err(Error::UnknownRollout(_))), "{unknown:?}");
 
     let golden = || Some("golden".to_owned());

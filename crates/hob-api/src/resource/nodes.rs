@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
-use hob_core::{Name, code};
+use hob_core::{Name, Scope, code};
 use hob_wire::{
     Hal, Intended, NodePatch, NodeReport, NodeState, NodeSummary, Page, RecordBatch, Role, SampleBatch,
 };
@@ -125,12 +125,55 @@ async fn report(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn records(State(api): State<Api>, Body(batch): Body<RecordBatch>) -> Result<Response, ApiError> {
+/// Drops what a node says of instances that are not its own, and counts that in the log. A batch of which nothing is left
+/// is refused; so is none in which something is, since lines of others would be lost with it.
+fn own<T>(
+    api: &Api,
+    caller: &Caller,
+    items: &mut Vec<T>,
+    about: impl Fn(&T) -> Option<(&str, &Name, &Scope)>,
+) -> Result<(), ApiError> {
+    if caller.role != Role::Node {
+        return Ok(());
+    }
+    let node: Name =
+        caller.name.parse().map_err(|_| ApiError::new(code::NOT_ALLOWED, "no node has this name"))?;
+    let before = items.len();
+    items.retain(|item| {
+        let about = about(item);
+        about.is_some_and(|(instance, service, scope)| api.deploy.speaks_for(&node, instance, service, scope))
+    });
+    let foreign = before - items.len();
+    if foreign > 0 {
+        tracing::warn!(%node, foreign, "a node spoke for instances that are not its own; that was dropped");
+    }
+    if before > 0 && items.is_empty() {
+        let detail = format!("none of the {before} are about instances of {node}");
+        return Err(ApiError::new(code::NOT_ALLOWED, detail).hint("a node speaks for its own instances"));
+    }
+    Ok(())
+}
+
+async fn records(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(mut batch): Body<RecordBatch>,
+) -> Result<Response, ApiError> {
+    own(&api, &caller, &mut batch.records, |record| {
+        Some((record.instance.as_deref()?, &record.service, &record.scope))
+    })?;
     api.intake.records(batch).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn samples(State(api): State<Api>, Body(batch): Body<SampleBatch>) -> Result<Response, ApiError> {
+async fn samples(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(mut batch): Body<SampleBatch>,
+) -> Result<Response, ApiError> {
+    own(&api, &caller, &mut batch.statsd, |datagram| {
+        Some((&datagram.instance, &datagram.service, &datagram.scope))
+    })?;
     api.intake.samples(batch).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -13,7 +13,7 @@ use hob_wire::{
 use http::{StatusCode, Uri};
 use serde::Deserialize;
 
-use crate::auth::Who;
+use crate::auth::{Caller, Who};
 use crate::endpoint::Endpoint;
 use crate::error::ApiError;
 use crate::extract::{Body, InScope, PageParams, Params, Path, json, page_of};
@@ -187,10 +187,11 @@ async fn rollback(
 /// A rollout's id is unique, so that its scope need not be told.
 async fn order(
     State(api): State<Api>,
+    caller: Caller,
     Path(id): Path<String>,
     Body(new): Body<RolloutPatch>,
 ) -> Result<Response, ApiError> {
-    let rollout = api.deploy.order(&id, new.wanted).await?;
+    let rollout = api.deploy.order(&id, new.wanted, &caller.name).await?;
     let scope = Scope { environment: rollout.environment.clone(), tenant: rollout.tenant.clone() };
     Ok(json(StatusCode::OK, &rollout_resource(rollout, &scope)))
 }

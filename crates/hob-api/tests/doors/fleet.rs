@@ -78,7 +78,7 @@ async fn a_join_token_opens_no_other_door() {
 #[tokio::test]
 async fn a_node_is_drained_made_active_again_and_given_up() {
     let house = house().await;
-    let (_, token) = join_token(&house, 1).await;
+    let (_, token) = join_token(&house, 2).await;
     let (_, joined) = join(&house, &token, "node-2").await;
     let patch = async |state: &str| {
         let (status, body) = admin(&house, Method::PATCH, "/v1/nodes/node-2", json!({"state": state})).await;
@@ -91,6 +91,10 @@ async fn a_node_is_drained_made_active_again_and_given_up() {
     assert_eq!((&node["by"], &node["live"]), (&json!("admin"), &json!(true)), "{node}");
     assert_eq!(patch("active").await, (StatusCode::OK, Some("active".to_owned()), None));
     assert_eq!(patch("killed").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let (status, problem) = admin(&house, Method::DELETE, "/v1/nodes/node-2", Value::Null).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::CONFLICT, Some("HOB-0125")), "{problem}");
+    let (_, other) = join(&house, &token, "node-3").await;
+    assert_eq!(report(&house, other["token"].as_str().unwrap(), "node-3").await, StatusCode::NO_CONTENT);
     let (status, node) = admin(&house, Method::DELETE, "/v1/nodes/node-2", Value::Null).await;
     assert_eq!((status, &node["state"]), (StatusCode::ACCEPTED, &json!("killed")));
     assert_eq!(patch("active").await.2.as_deref(), Some("HOB-0110"));

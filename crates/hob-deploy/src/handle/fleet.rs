@@ -7,6 +7,7 @@ use hob_core::{Name, Scope};
 use hob_wire::{NewShield, NodeState, NodeSummary, RouteSummary, RouterSummary, ScaleState, ShieldState};
 
 use super::Deploy;
+use crate::past::Owner;
 use crate::service::{Command, FleetOrder};
 use crate::{Error, ServiceScope};
 
@@ -50,7 +51,18 @@ impl Deploy {
         self.view().nodes.clone()
     }
 
-    /// Says what shall become of a node.
+    /// Whether a node may speak for an instance: it has it, or had it within the last hour. For some minutes after a start
+    /// nobody knows what was there before, and an instance that nobody has is anybody's.
+    pub fn speaks_for(&self, node: &Name, instance: &str, service: &Name, scope: &Scope) -> bool {
+        let present = self.view().all_instances().get(instance).map(Owner::of);
+        let past = self.doors.past();
+        match present.or_else(|| past.find(instance)) {
+            Some(owner) => (&owner.node, &owner.service, &owner.scope) == (node, service, scope),
+            None => past.is_fresh(),
+        }
+    }
+
+    /// Says what shall become of a node. The last that takes instances is not given up.
     pub async fn set_node(&self, node: &Name, state: NodeState, by: &str) -> Result<(), Error> {
         let (node, by) = (node.clone(), by.to_owned());
         self.ask(|reply| Command::Fleet(FleetOrder::SetNode { node, state, by, reply })).await

@@ -42,6 +42,18 @@ impl Starts {
         self.begun.retain(|id, _| all.contains_key(id));
     }
 
+    /// Goes on with what was stored.
+    pub(crate) fn resume(took: impl Iterator<Item = (ServiceScope, Vec<u64>)>) -> Self {
+        let took = took.map(|(home, all)| (home, all.into_iter().map(Duration::from_millis).collect()));
+        Self { begun: BTreeMap::new(), took: took.collect() }
+    }
+
+    /// How long the last starts took, in milliseconds.
+    pub(crate) fn took_ms(&self, home: &ServiceScope) -> Vec<u64> {
+        let millis = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.took.get(home).into_iter().flatten().map(millis).collect()
+    }
+
     /// The 95th percentile of the last starts; none while none was seen.
     pub(crate) fn p95(&self, home: &ServiceScope) -> Option<Duration> {
         let mut took: Vec<Duration> = self.took.get(home)?.iter().copied().collect();
@@ -92,5 +104,7 @@ mod tests {
         }
         assert_eq!(starts.p95(&home), Some(Duration::from_secs(40)), "of the last 32: 10 to 41 seconds");
         assert_eq!(starts.took[&home].len(), STARTS_MAX);
+        let again = Starts::resume([(home.clone(), starts.took_ms(&home))].into_iter());
+        assert_eq!(again.p95(&home), starts.p95(&home), "a restart forgets nothing");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hob_core::Name;
+use hob_core::{Name, Timestamp};
 use hob_wire::{NewShield, NodeState, ScaleState, Shield, ShieldState, When};
 
 use super::{Reply, Service};
@@ -143,6 +143,9 @@ impl Service {
         if present == NodeState::Killed {
             return Err(Error::NodeKilled(node));
         }
+        if state == NodeState::Killed && self.is_last(&node, now) {
+            return Err(Error::LastNode(node));
+        }
         if state == NodeState::Active {
             rows::drop_node(self.kv.as_ref(), &node).await?;
             self.world.rows.nodes.remove(&node);
@@ -157,6 +160,13 @@ impl Service {
         tracing::info!(%node, ?state, by, "the state of a node was ordered");
         self.derive(now);
         Ok(())
+    }
+
+    /// Whether a node lives and no other could take what it runs.
+    fn is_last(&self, node: &Name, now: Timestamp) -> bool {
+        let live = self.world.nodes.live(now);
+        live.contains(node)
+            && !live.iter().any(|other| other != node && !self.world.rows.nodes.contains_key(other))
     }
 
     /// A node that was given up and has nothing left is a stranger from then on.

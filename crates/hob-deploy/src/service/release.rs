@@ -7,7 +7,7 @@ use hob_wire::{Declarations, ErrorItem, Manifest, ReleaseState, Rollout, Wanted}
 
 use super::Service;
 use crate::model::{Begin, Input, Plan, ReleaseRow, State};
-use crate::{Error, ServiceScope, changes, compose, declare, environment, rows, step};
+use crate::{Error, ServiceScope, changes, compose, declare, environment, package, rows, step};
 
 /// Letters of a release's name.
 const NAME_CHARS_MAX: usize = 60;
@@ -75,6 +75,9 @@ impl Service {
     pub(super) async fn rollback(&mut self, home: ServiceScope, to: Option<u64>) -> Result<Rollout, Error> {
         let ServiceScope { service, scope } = home.clone();
         let state = self.world.rows.states.get(&home).cloned().unwrap_or_default();
+        if to.is_none() && !self.world.rows.releases.contains_key(&home) && !self.world.is_declared(&home) {
+            return Err(Error::UnknownService(service));
+        }
         let Some(number) = to.or_else(|| step::rollback_target(&state)) else {
             return Err(Error::NoRollback { service, scope });
         };
@@ -85,13 +88,16 @@ impl Service {
         if state.routed == Some(number) && state.active.is_none() {
             return Err(Error::InUse { service, scope, number });
         }
+        if matches!(self.doors.manifest(&release.package).await, Err(Error::UnknownPackage(_))) {
+            return Err(Error::PackageGone { service, scope, number });
+        }
         let plan = Plan::of(&release.descriptor, release.package);
         let rollout = self.rollout_to(&home, release);
         self.begin(&home, Input::Rollback { rollout, plan }).await
     }
 
     /// Has the rollout under way hold, go on or go back.
-    pub(super) async fn order(&mut self, id: &str, wanted: Wanted) -> Result<Rollout, Error> {
+    pub(super) async fn order(&mut self, id: &str, wanted: Wanted, by: &str) -> Result<Rollout, Error> {
         let is_named = |state: &State| state.rollouts.iter().any(|rollout| rollout.id == id);
         let mut states = self.world.rows.states.iter();
         let Some((home, state)) = states.find(|(_, state)| is_named(state)) else {
@@ -112,7 +118,14 @@ impl Service {
             let hint = format!("to go back once it is complete, run hob rollback {}", home.service);
             return Err(Error::TooLate { id: id.to_owned(), wanted: word, state, hint });
         }
-        self.begin(&home, Input::Order(wanted)).await
+        self.begin(&home, Input::Order { wanted, by }).await
+    }
+
+    /// Removes packages that no release needs. Nothing that is decided meanwhile can need one of them: it is this loop that decides.
+    pub(super) async fn collect(&self) -> Result<Vec<Digest>, Error> {
+        let Some(mut kept) = self.doors.touched().lately() else { return Ok(Vec::new()) };
+        kept.extend(compose::packages(&self.world.rows));
+        Ok(package::collect(self.doors.blobs.as_ref(), &kept).await?)
     }
 
     /// Gives a release a name, which keeps its package on every node, or takes it away.

@@ -281,7 +281,7 @@ impl Simulation {
         if wanted == Wanted::Resume && newest.state == RolloutState::Holding {
             self.resumed.insert(newest.id.clone());
         }
-        self.input(Input::Order(wanted));
+        self.input(Input::Order { wanted, by: "ann" });
     }
 
     /// The core is killed. Its instances belong to their shims and live on, unless the machine goes down too.

@@ -373,7 +373,7 @@ fn without_data_it_holds_and_says_so_until_somebody_sends_it_on() {
     walk.pass(600);
     assert_eq!(walk.newest().0, RolloutState::Holding, "no data never goes on or back by itself");
     assert!(matches!(&walk.told[..], [Action::Stalled(Some(_))]), "{:?}", walk.told);
-    walk.take(Input::Order(Wanted::Resume));
+    walk.take(Input::Order { wanted: Wanted::Resume, by: "ann" });
     assert_eq!(walk.told.pop(), Some(Action::Stalled(None)));
     assert_eq!(walk.state.rollouts.last().unwrap().state, RolloutState::Stepping);
     walk.traffic = [(1000, 1, 10.0), (1000, 1, 10.0)];
@@ -391,17 +391,17 @@ fn people_hold_resume_and_abort() {
     walk.deploy(2);
     walk.settle();
     walk.pass(30);
-    walk.take(Input::Order(Wanted::Hold));
+    walk.take(Input::Order { wanted: Wanted::Hold, by: "ann" });
     walk.pass(500);
-    assert_eq!((walk.newest().0, walk.newest().1), (RolloutState::Holding, Some("somebody asked for it")));
-    walk.take(Input::Order(Wanted::Resume));
+    assert_eq!((walk.newest().0, walk.newest().1), (RolloutState::Holding, Some("ann asked for it")));
+    walk.take(Input::Order { wanted: Wanted::Resume, by: "ann" });
     walk.pass(29);
     assert_eq!(walk.state.rollouts.last().unwrap().share, Some(0), "the rest of its time is still to come");
     walk.pass(1);
     assert_eq!(walk.state.rollouts.last().unwrap().share, Some(1));
-    walk.take(Input::Order(Wanted::Abort));
+    walk.take(Input::Order { wanted: Wanted::Abort, by: "ann" });
     walk.settle();
-    assert_eq!(walk.newest(), (RolloutState::Failed, Some("somebody asked for it")));
+    assert_eq!(walk.newest(), (RolloutState::Failed, Some("ann asked for it")));
     assert_eq!((walk.state.routed, walk.running()), (Some(1), vec![(1, 2, 1)]));
 }
 

@@ -1,4 +1,5 @@
-//! Keeps the signals log within its bound: telemetry is forgotten from its oldest end. And forgets nodes that are over.
+//! Keeps the signals log within its bound: telemetry is forgotten from its oldest end. Forgets nodes that are over, and packages
+//! that no release needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ const SIGNALS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 const EVERY: Duration = Duration::from_secs(60);
 /// Of the records, so many of a hundred are forgotten at once.
 const PER_TRIM: u64 = 5;
+/// Time between looks for packages that no release needs.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// Time between looks for nodes that are over.
 const BURY_EVERY: Duration = Duration::from_secs(2);
 
@@ -28,6 +31,23 @@ pub(super) async fn trim(signals: Arc<dyn Log>) {
             Ok(oldest) => tracing::info!(oldest, "old telemetry was forgotten"),
             Err(error) => {
                 tracing::warn!(error = hob_api::chain(&error), "old telemetry could not be forgotten")
+            }
+        }
+    }
+}
+
+/// Removes packages that no release needs, until the process ends.
+pub(super) async fn sweep(deploy: Deploy) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        match deploy.collect_packages().await {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => tracing::info!(packages = gone.len(), "packages that no release needs were removed"),
+            Err(error) => {
+                tracing::warn!(
+                    error = hob_api::chain(&error),
+                    "packages that no release needs were not removed"
+                )
             }
         }
     }

@@ -123,8 +123,14 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     let trimming = tokio::spawn(housekeeping::trim(Arc::clone(&store.signals)));
     let sampling = tokio::spawn(sampler.run());
     let burying = tokio::spawn(housekeeping::bury(api.deploy.clone(), api.tokens.clone()));
+    let sweeping = tokio::spawn(housekeeping::sweep(api.deploy.clone()));
     let serving = tokio::spawn(hob_api::serve(listener, app(api), raised(api_stops)));
-    let working = tokio::spawn(hob_agent::run(agent, agent_ends(agent_stops)));
+    let working = tokio::spawn(async move {
+        if let Err(error) = hob_agent::run(agent, agent_ends(agent_stops)).await {
+            // Starting Hob again has this machine be a node again.
+            tracing::error!(error = hob_api::chain(&error), "the agent of this machine ended");
+        }
+    });
 
     let asked = super::stopped().await;
     // Instances that are to end do so first, while the API still takes their last words; the log is closed last.
@@ -140,7 +146,7 @@ pub(super) async fn run(settings: Settings, sizes: Sizes) -> Result<(), Failure>
     let _ = tokio::time::timeout(DRAIN_MAX, pushing).await;
     watch.close().await;
     bus.close().await;
-    for task in [ticking, announcing, trimming, sampling, burying] {
+    for task in [ticking, announcing, trimming, sampling, burying, sweeping] {
         task.abort();
     }
     Ok(())
