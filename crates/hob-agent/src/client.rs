@@ -30,6 +30,9 @@ pub(crate) enum Refused {
     /// It is away, or says that it cannot now: to be tried again.
     #[error("reach the core: {0}")]
     Away(String),
+    /// It does not know the node's token.
+    #[error("be known to the core: it does not know this node's token")]
+    Stranger,
     /// It never will take this.
     #[error("be understood by the core: it answered {0}")]
     Never(StatusCode),
@@ -80,12 +83,10 @@ fn check(answer: Result<Response, reqwest::Error>) -> Result<Response, Refused> 
     let answer = answer.map_err(|error| Refused::Away(crate::error::chain(&error)))?;
     let status = answer.status();
     let is_passing = status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::UNAUTHORIZED
-        );
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
     match status.is_success() {
         true => Ok(answer),
+        false if status == StatusCode::UNAUTHORIZED => Err(Refused::Stranger),
         false if is_passing => Err(Refused::Away(format!("it answered {status}"))),
         false => Err(Refused::Never(status)),
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hob_core::Digest;
+use hob_core::{Digest, Name};
 
 use crate::unpack::UnpackError;
 
@@ -30,6 +30,18 @@ pub enum Error {
     /// The platform did not take this machine as a node.
     #[error("join the platform: {0}")]
     Join(String),
+    /// The platform does not know this node any more.
+    #[error(
+        "go on as node {node}: the platform does not know its token any more ({code}); instances were stopped; join again \
+         with a join token: hob agent --join {url} --token TOKEN --name {node}",
+        code = hob_core::code::NODE_TOKEN.name()
+    )]
+    Revoked {
+        /// The node.
+        node: Name,
+        /// The platform's API.
+        url: String,
+    },
     /// The package could not be fetched.
     #[error("fetch package {digest}: {why}")]
     Fetch {

@@ -58,7 +58,7 @@ async fn post<B: Serialize + Sync>(client: &Client, path: &str, body: &B) -> boo
     loop {
         match client.post(path, body).await {
             Ok(()) => return true,
-            Err(Refused::Away(why)) => {
+            Err(why @ (Refused::Away(_) | Refused::Stranger)) => {
                 tracing::debug!(%why, path, "a batch waits for the core");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_LONGEST);

@@ -8,8 +8,10 @@ use hob_wire::{Check, IntendedInstance, Startup};
 
 use crate::shim::notify::Notified;
 
-/// While an instance is not ready it is asked at least this often, so that it is used as soon as it can be.
+/// While an instance is not ready it is asked at least this often, so that it is used as soon as it can be; and more often, down to
+/// the second figure, while its process is younger than twice that.
 const EAGER: Duration = Duration::from_millis(100);
+const EAGER_FIRST: Duration = Duration::from_millis(2);
 /// Probe results that are told when an instance fails.
 const RESULTS_MAX: usize = 5;
 
@@ -161,10 +163,12 @@ impl Health {
             let check = self.check(probe)?;
             let every = Duration::from_millis(check.every_ms);
             let is_eager = probe == Probe::Startup || (probe == Probe::Readiness && !self.readiness.is_up);
-            let every = if is_eager { every.min(EAGER) } else { every };
+            let last = self.last_asked[probe as usize];
+            let eager = (last.unwrap_or_default() / 2).clamp(EAGER_FIRST, EAGER);
+            let every = if is_eager { every.min(eager) } else { every };
             // One that starts lives for a while before it is asked whether it does.
             let first = if probe == Probe::Liveness { every } else { Duration::ZERO };
-            let at = self.last_asked[probe as usize].map_or(first, |last| last + every);
+            let at = last.map_or(first, |last| last + every);
             Some((probe, check.clone(), at))
         };
         let probes = [Probe::Startup, Probe::Readiness, Probe::Liveness];
@@ -314,7 +318,9 @@ mod tests {
         let mut health = Health::new(terms.clone());
         assert_eq!(health.next_probe().unwrap().0, Probe::Startup);
         health.probed(Probe::Startup, fail(), at(10));
-        assert_eq!(health.next_probe().unwrap().2, at(110), "it is asked often until it has started");
+        assert_eq!(health.next_probe().unwrap().2, at(15), "it is asked often until it has started");
+        health.probed(Probe::Startup, fail(), at(1000));
+        assert_eq!(health.next_probe().unwrap().2, at(1100), "and less often as it grows older");
         assert_eq!(health.reason().as_deref(), Some("waits for READY=1; GET / answered 503"));
         assert_eq!((health.verdict(at(4999)), health.due()), (None, Some(at(5000))));
         let more = Notified { extensions: 1, extend_usec: 3_000_000, ..Notified::default() };

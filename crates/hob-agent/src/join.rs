@@ -1,6 +1,6 @@
 //! Joins a platform: once, with a join token; from then on with the token that was given for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hob_core::{Clock, Name, Secret};
@@ -61,6 +61,16 @@ pub async fn join(join: Join) -> Result<Config, Error> {
         }
     };
     Ok(config_of(&join, node, token))
+}
+
+/// Forgets what was once given, because it is good no more: the next time the machine joins anew.
+pub(crate) fn forget(data_dir: &Path) {
+    let file = data_dir.join(FILE);
+    if let Err(error) = std::fs::remove_file(&file)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, file = %file.display(), "the token that is good no more stays");
+    }
 }
 
 fn config_of(join: &Join, node: Name, token: Secret) -> Config {

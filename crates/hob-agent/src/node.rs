@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hob_core::Digest;
 use hob_wire::{Intended, IntendedInstance, NodeReport};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adopt::{Found, adopt};
-use crate::client::{Client, plain_client};
+use crate::client::{Client, Refused, plain_client};
 use crate::confine::cgroup;
 use crate::instance::{self, Adopted, Instance, Shared};
 use crate::packages::{Packages, Seen};
@@ -22,16 +22,20 @@ use crate::plan::plan;
 use crate::process::{Ports, make_private, runs_root, temporary, temporary_root};
 use crate::queue::Queue;
 use crate::users::Users;
-use crate::{Config, Error, facts, follow, forward};
+use crate::{Config, Error, facts, follow, forward, join};
 
 /// A report goes out at least this often.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// The wait after a report that did not arrive.
 const REPORT_RETRY: Duration = Duration::from_millis(200);
+/// A node whose token was not known so often in a row, for half a minute, is none any more.
+const STRANGER_MAX: u32 = 150;
 /// Instances get this long to end with the agent, whatever their own limit says.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 /// What was still to be forwarded gets this long.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// Empty control groups that are older are nobody's.
+const GROUP_AGE: Duration = Duration::from_secs(3600);
 /// Orders to shoot that may wait for an instance.
 const SHOTS_MAX: usize = 4;
 
@@ -58,16 +62,24 @@ pub async fn run(config: Config, shutdown: impl Future<Output = Shutdown> + Send
     };
     node.adopt().await?;
     remove_leftovers(&shared.config, node.wards.keys())?;
+    sweep_groups(&shared.config);
     let (sender, intended) = watch::channel(None);
     let revision = Arc::new(AtomicU64::new(0));
     let mut others = JoinSet::new();
     others.spawn(follow::follow(client.clone(), sender));
-    others.spawn(report(client.clone(), Arc::clone(&shared), Arc::clone(&revision)));
+    let revoked = CancellationToken::new();
+    others.spawn(report(client.clone(), Arc::clone(&shared), Arc::clone(&revision), revoked.clone()));
+    let ends = async {
+        tokio::select! {
+            how = shutdown => how,
+            () = revoked.cancelled() => Shutdown::StopInstances,
+        }
+    };
     let mut senders = JoinSet::new();
     senders.spawn(forward::records(client.clone(), Arc::clone(&shared.records)));
     senders.spawn(forward::samples(client.clone(), Arc::clone(&shared.samples)));
 
-    let how = node.reconcile_until(intended, &mut others, &revision, shutdown).await;
+    let how = node.reconcile_until(intended, &mut others, &revision, ends).await;
     if how == Shutdown::StopInstances {
         node.stop_all().await;
         last_report(&client, &shared, &revision).await;
@@ -82,6 +94,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = Shutdown> + Send
     let flushed = async { while senders.join_next().await.is_some() {} };
     if tokio::time::timeout(FLUSH_MAX, flushed).await.is_err() {
         tracing::warn!("some records or samples could not be sent before the end");
+    }
+    if revoked.is_cancelled() {
+        join::forget(&shared.config.data_dir);
+        let (node, url) = (shared.config.node.clone(), shared.config.core_url.clone());
+        return Err(Error::Revoked { node, url });
     }
     Ok(())
 }
@@ -118,6 +135,16 @@ fn remove_leftovers<'a>(config: &Config, known: impl Iterator<Item = &'a String>
         std::fs::remove_dir_all(&folder).map_err(Error::file("remove", &folder))?;
     }
     Ok(())
+}
+
+/// Control groups that nobody has used for long. One that was just made is empty, too, so only old ones count.
+fn sweep_groups(config: &Config) {
+    let now = u64::try_from(config.clock.now().as_micros()).unwrap_or(0);
+    let before = SystemTime::UNIX_EPOCH + Duration::from_micros(now).saturating_sub(GROUP_AGE);
+    let removed = cgroup::Hierarchies::here().sweep(before);
+    if removed > 0 {
+        tracing::info!(removed, "control groups that were left behind are removed");
+    }
 }
 
 /// The instances of a node.
@@ -259,12 +286,22 @@ impl Node {
 
 /// Reports at every change and each second. The revision is read before the instances: whoever sees it knows that what
 /// it does not intend is listed for as long as it runs.
-async fn report(client: Client, shared: Arc<Shared>, revision: Arc<AtomicU64>) {
+/// A core that does not know the node's token ends the node.
+async fn report(client: Client, shared: Arc<Shared>, revision: Arc<AtomicU64>, revoked: CancellationToken) {
     let mut is_known_away = false;
+    let mut strangers = 0;
     loop {
         match send_report(&client, &shared, &revision).await {
-            Ok(()) => is_known_away = false,
+            Ok(()) => (is_known_away, strangers) = (false, 0),
             Err(why) => {
+                strangers = if matches!(why, Refused::Stranger) { strangers + 1 } else { 0 };
+                match strangers {
+                    1 => tracing::warn!(
+                        "the core does not know this node's token; unless it does within half a minute, instances are stopped"
+                    ),
+                    STRANGER_MAX.. => revoked.cancel(),
+                    _ => {}
+                }
                 if !std::mem::replace(&mut is_known_away, true) {
                     tracing::warn!(%why, "a report did not arrive; it is sent again");
                 }
@@ -288,7 +325,7 @@ async fn last_report(client: &Client, shared: &Shared, revision: &AtomicU64) {
     }
 }
 
-async fn send_report(client: &Client, shared: &Shared, revision: &AtomicU64) -> Result<(), String> {
+async fn send_report(client: &Client, shared: &Shared, revision: &AtomicU64) -> Result<(), Refused> {
     let revision = revision.load(Ordering::Acquire);
     let mut instances = shared.board.all();
     for report in &mut instances {
@@ -305,7 +342,7 @@ async fn send_report(client: &Client, shared: &Shared, revision: &AtomicU64) -> 
         unfetched,
         facts: shared.facts.clone(),
     };
-    client.post_to_node("report", &report).await.map_err(|error| error.to_string())?;
+    client.post_to_node("report", &report).await?;
     shared.board.forget_gone(&report.instances);
     Ok(())
 }

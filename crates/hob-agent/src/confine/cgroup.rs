@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hob_wire::{Resources, Usage};
 
@@ -91,6 +91,18 @@ impl Hierarchies {
             Some(own) if !own.is_empty() => mount.join(own).join(PARENT),
             _ => mount.join(PARENT),
         }
+    }
+
+    /// Removes groups that were made before a time and are empty, and says how many: a shim that was killed leaves its own, and so
+    /// does one whose data directory is gone. The kernel keeps those with a process in them.
+    pub(crate) fn sweep(&self, before: SystemTime) -> usize {
+        let apart = self.apart.iter().map(|(controller, mount)| self.parent(controller, mount));
+        let unified = self.unified.iter().map(|mount| self.parent(UNIFIED, mount));
+        let groups = apart.chain(unified).filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
+        let is_old = |group: &fs::DirEntry| {
+            group.metadata().and_then(|about| about.modified()).is_ok_and(|made| made < before)
+        };
+        groups.filter(is_old).filter(|group| fs::remove_dir(group.path()).is_ok()).count()
     }
 
     /// Makes the groups of an instance with its limits.
@@ -355,6 +367,18 @@ mod tests {
         assert_eq!((groups.limits.join(" "), groups.missing.len()), ("memory".to_owned(), 0));
         assert_eq!(text(&root, "memory/hob/a/memory.limit_in_bytes"), "4096");
         assert!(groups.kill());
+    }
+
+    #[test]
+    fn old_empty_groups_are_swept_and_others_stay() {
+        let root = fake(&["hob/full/cgroup.procs", "hob/cgroup.controllers"]);
+        fs::create_dir_all(root.path().join("hob/empty")).unwrap();
+        let mounts = format!("cgroup2 {} cgroup2 rw 0 0\n", root.path().display());
+        let all = Hierarchies::read(&mounts, "");
+        assert_eq!(all.sweep(SystemTime::UNIX_EPOCH), 0, "they are young");
+        let made = fs::metadata(root.path().join("hob/empty")).unwrap().modified().unwrap();
+        assert_eq!(all.sweep(made + Duration::from_secs(1)), 1);
+        assert!(root.path().join("hob/full").is_dir() && !root.path().join("hob/empty").is_dir());
     }
 
     #[test]

@@ -40,7 +40,11 @@ pub(super) fn run(global: &Global, arguments: Agent) -> Result<ExitCode, Failure
         hob_agent::run(config, ends).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    ran.map_err(|error| Failure::new(hob_api::chain(&error)))?;
+    ran.map_err(|error| match error {
+        hob_agent::Error::Revoked { .. } => Failure::with(Exit::NotAllowed, hob_api::chain(&error))
+            .hint("hob nodes token makes a join token; hob explain HOB-0126 says more"),
+        error => Failure::new(hob_api::chain(&error)),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
