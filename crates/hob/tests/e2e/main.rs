@@ -10,4 +10,5 @@
 mod bad_input;
 mod load;
 mod platform;
+mod ship;
 mod takeaway;
