@@ -327,7 +327,7 @@ impl Engine {
             "nobody approved it in time".clone_into(&mut row.action.reason);
             return self.offer(&issue, out);
         }
-        if !row.verify_at.is_some_and(|at| at <= now) {
+        if row.verify_at.is_none_or(|at| at > now) {
             return;
         }
         row.verify_at = None;

@@ -66,7 +66,7 @@ async fn switch(remote: &Remote, global: &Global, verb: &str, reason: String) ->
     match (global.json, &state.body.paused) {
         (true, _) => screen::json(&state.body),
         (false, Some(paused)) => screen::say(format!("all actions are paused, by {}", paused.by)),
-        (false, None) => screen::say("actions may be done".to_owned()),
+        (false, None) => screen::say("actions may be done"),
     }
     Ok(())
 }

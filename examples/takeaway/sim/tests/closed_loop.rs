@@ -1,5 +1,7 @@
 //! Days played in every mode: the same twice, better with people than without, and with the figures of published models.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

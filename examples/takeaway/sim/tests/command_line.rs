@@ -1,5 +1,7 @@
 //! The simulator as it is called: what it prints, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use std::process::{Command, Output};
 
 use serde_json::Value;
