@@ -756,10 +756,70 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The entity at an href with its newest event, or the entities that a topic tells of
+         * The entity at an href with its newest event, the entities that a topic tells of, or those of a kind
          * @description Serves everybody with a token.
          */
         get: operations["get_entities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/entities/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happened to an entity, newest first
+         * @description Serves viewers.
+         */
+        get: operations["get_entities_timeline"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/entities/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an entity was at a time
+         * @description Serves viewers.
+         */
+        get: operations["get_entities_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happened to the entity of an issue, from two hours before it opened
+         * @description Serves viewers.
+         */
+        get: operations["get_issues_id_timeline"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1084,6 +1144,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/issues/figures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the days were like
+         * @description Serves viewers.
+         */
+        get: operations["get_issues_figures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/issues/{id}": {
         parameters: {
             query?: never;
@@ -1124,6 +1204,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/issues/{id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say whose it is
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Be silent about it for a while
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_snooze"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/issues/{id}/resolve": {
         parameters: {
             query?: never;
@@ -1138,6 +1258,186 @@ export interface paths {
          * @description Serves operators.
          */
         post: operations["post_issues_id_resolve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/reopen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that it is not over
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_reopen"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Leave a word
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_note"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/merge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that it is the same as another
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_merge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/label": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what it was
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_label"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/issues/{id}/actions/{relation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Do something about it, or approve that
+         * @description Serves operators.
+         */
+        post: operations["post_issues_id_actions_relation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was done or is proposed, newest first
+         * @description Serves viewers.
+         */
+        get: operations["get_actions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actions/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether anything may act
+         * @description Serves viewers.
+         */
+        get: operations["get_actions_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actions/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop all actions
+         * @description Serves operators.
+         */
+        post: operations["post_actions_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actions/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let actions be done again
+         * @description Serves operators.
+         */
+        post: operations["post_actions_resume"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1164,6 +1464,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/rules/{name}/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The file that declares a rule
+         * @description Serves viewers.
+         */
+        get: operations["get_rules_name_text"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rules/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What is wrong with a rule file
+         * @description Serves viewers.
+         */
+        post: operations["post_rules_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/rules/standing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far the rule engine is, and a digest of all that it remembers
+         * @description Serves operators.
+         */
+        get: operations["get_rules_standing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/figures": {
         parameters: {
             query?: never;
@@ -1176,6 +1536,26 @@ export interface paths {
          * @description Serves viewers.
          */
         get: operations["get_figures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Entities that have a position, and where they are
+         * @description Serves viewers.
+         */
+        get: operations["get_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1346,7 +1726,7 @@ export interface components {
             frame: "sub";
             /** @description The browser's name for this subscription; it comes back in every frame. */
             id: string;
-            /** @description `issues`, `figures`, `services`, `instances` or `traffic`. */
+            /** @description `issues`, `issue:<id>`, `figures`, `actions`, `map`, `services`, `instances` or `traffic`. */
             view: string;
             /** @description Narrows the view; what it may be depends on the view. */
             filter?: string | null;
@@ -1424,20 +1804,75 @@ export interface components {
             opened: components["schemas"]["Timestamp"];
             /** @description When somebody first acknowledged it. */
             acknowledged?: components["schemas"]["Timestamp"] | null;
-            /** @description Who acknowledged it. */
+            /** @description When the present acknowledgement ends: an issue that nobody resolves by then is open again. */
+            acknowledged_until?: components["schemas"]["Timestamp"] | null;
+            /** @description Whose it is: who acknowledged it first, or to whom it was assigned since. */
             assignee?: string | null;
+            /** @description While it is snoozed nobody is told of it; it stays in every list. */
+            snoozed?: components["schemas"]["Snooze"] | null;
             /** @description When it ended. */
             resolved?: components["schemas"]["Timestamp"] | null;
             /** @description Why it ended. */
             resolution?: string | null;
+            /** @description What people said of it: `false-alarm`. Labels make up the precision of its rule. */
+            label?: string | null;
+            /** @description Somebody said that it is mended: when its condition is looked at again. */
+            verify_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The issue that it became part of, by hand. */
+            merged_into?: string | null;
+            /**
+             * Format: uint32
+             * @description How often nobody resolved it in the time that they had taken for it.
+             */
+            escalated?: number;
+            /**
+             * @description Why its condition cannot be told now. Until it can, the issue is frozen: it neither resolves nor expires, and
+             *     nothing acts on it by itself.
+             */
+            unknown?: string | null;
+            /** @description Its condition is over, and what it waits for all the same: its children. */
+            waits?: string | null;
+            /** @description The issue that explains this one. */
+            parent?: string | null;
+            /**
+             * Format: uint32
+             * @description Unresolved issues that this one explains.
+             */
+            children?: number;
+            /** @description It stands for all that its rule would have opened beyond its budget; they are counted as its members. */
+            storm?: boolean;
             /**
              * Format: uint32
              * @description How often it came back within its rule's `reopen_within`.
              * @default 0
              */
             reopenings: number;
-            /** @description Hrefs of what else it touches. */
+            /**
+             * Format: uint32
+             * @description How many transitions it has had. A command that names the revision that its sender saw is refused when somebody
+             *     was quicker.
+             * @default 0
+             */
+            revision: number;
+            /** @description How its priority came about. */
+            terms?: components["schemas"]["Term"][];
+            /**
+             * @description Whom it touches.
+             * @default {
+             *       "count": 0
+             *     }
+             */
+            members: components["schemas"]["Members"];
+            /** @description Hrefs of what else it touches, the first hundred. */
             affects?: string[];
+            /** @description What can be done about it: link relations that its entity has now. */
+            actions?: components["schemas"]["Offer"][];
+            /** @description The action that caused what it is about, when one did. */
+            caused_by?: string | null;
+            /** @description Where it is written what to do. */
+            runbook?: string | null;
+            /** @description `shadow` when its rule runs without showing; such issues are listed only where they are asked for. */
+            rule_mode?: string | null;
             /**
              * @description What led to it, oldest first.
              * @default []
@@ -1447,18 +1882,90 @@ export interface components {
         /** @description Where an issue stands. */
         IssueState: "open" | "acknowledged" | "resolved";
         Name: string;
+        /** @description For how long an issue is silent. */
+        Snooze: {
+            /** @description Until when. */
+            until?: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description Earlier when it becomes worse: its priority rises by ten, or it touches twice as many.
+             * @default false
+             */
+            worse: boolean;
+            /** @description Who snoozed it. */
+            by: string;
+        };
+        /** @description One term of a priority. */
+        Term: {
+            /** @description `base`, `urgency`, `members`, `escalated` or `acknowledged`. */
+            name: string;
+            /**
+             * Format: int32
+             * @description What it adds; the sum is kept between 0 and 100.
+             */
+            points: number;
+            /** @description Why so many. */
+            text: string;
+        };
+        /** @description Whom an issue touches: all counted, few named. */
+        Members: {
+            /**
+             * Format: uint32
+             * @description How many.
+             */
+            count: number;
+            /** @description The first ones, and the last ones that came. */
+            first?: components["schemas"]["Member"][];
+            /** @description The nearest time at which something becomes unacceptable for one of them. */
+            worst?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description One that an issue touches. */
+        Member: {
+            /** @description The entity. */
+            href: string;
+            /** @description How people call it. */
+            label?: string | null;
+            /** @description When something becomes unacceptable for it. */
+            slack_at?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description A button: a link relation that the entity of an issue has now. */
+        Offer: {
+            /** @description The link relation. */
+            relation: string;
+            /** @description What people read. */
+            title: string;
+            /** @description Who decides. */
+            mode: components["schemas"]["ActionMode"];
+            /** @description How it stands for this issue. */
+            state: components["schemas"]["ActionState"];
+            /** @description Why it stands so: what it waits for, which guard refused, what was answered. */
+            reason?: string | null;
+            /** @description Where it is done. */
+            href: string;
+            /** @description `POST` or `PUT`. */
+            method: string;
+            /** @description The newest try: its id in `GET /v1/actions`. */
+            action?: string | null;
+            /** @description Until when it may be approved. */
+            until?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description Who decides that an action is done. */
+        ActionMode: "suggest" | "approve" | "auto";
+        /** @description How an action stands. */
+        ActionState: "offered" | "waiting" | "running" | "done" | "failed" | "refused" | "expired" | "dry-run";
         /** @description One piece of what led to an issue. */
         Evidence: {
             /** @description When it happened, on the scope's clock. */
             time: components["schemas"]["Timestamp"];
             /** @description When Hob recorded it, by the wall clock. */
             recorded: components["schemas"]["Timestamp"];
-            /** @description `rule`, `entity`, `event`, or `command`. */
+            /** @description `rule`, `entity`, `event`, `command`, `note` or `action`. */
             kind: string;
             /** @description What it says, in one line. */
             text: string;
             /** @description The event that says so, 20 digits, when there is one. */
             sequence?: string | null;
+            /** @description The request that caused it: log records name it too. */
+            requestid?: string | null;
             /** @description Values: the entity as it was, or the fields that the rule read. */
             values?: {
                 [key: string]: unknown;
@@ -1754,6 +2261,11 @@ export interface components {
             /** @description The file that declares it. */
             file: string;
             /**
+             * @description `enabled`, `shadow` or `disabled`.
+             * @default
+             */
+            mode: string;
+            /**
              * Format: uint64
              * @description Issues of it that are not resolved.
              */
@@ -1763,10 +2275,42 @@ export interface components {
              * @description Issues that it ever opened.
              */
             opened_total: number;
+            /**
+             * @description Those of the last seven days on which anything happened, the newest first.
+             * @default []
+             */
+            opened_by_day: components["schemas"]["OpenedOn"][];
+            /**
+             * Format: double
+             * @description Of its issues of those days that ended, the share that nobody called a false alarm; nothing when none ended.
+             */
+            precision?: number | null;
+            /** @description When it last opened one, as far as its issues are kept. */
+            last_opened?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint32
+             * @description Its budget: issues that may be open at once.
+             */
+            max_open?: number | null;
+            /**
+             * Format: double
+             * @description Its budget: issues for each entity of a day.
+             */
+            per_entity?: number | null;
             /** @description `watching`, or `unknown` when its expressions could not be answered lately. */
             state: string;
             /** @description Why, when `unknown`. */
             reason?: string | null;
+        };
+        /** @description Issues that a rule opened on a day. */
+        OpenedOn: {
+            /** @description `2026-01-05`, in UTC on the scope's clock. */
+            day: string;
+            /**
+             * Format: uint64
+             * @description How many.
+             */
+            opened: number;
         };
         /** @description A series as it is read back. */
         Series: {
@@ -4427,6 +4971,8 @@ export interface components {
             /** @description When a publish is answered. */
             ack?: components["schemas"]["AckMode"];
         };
+        /** @description Entities as the bus knows them; with a kind, as rules do. */
+        Entities: components["schemas"]["EntityPage"] | components["schemas"]["WatchedEntityPage"];
         /** @description One page of a list. */
         EntityPage: {
             /** @description The items of this page, oldest first unless the resource says otherwise. */
@@ -4467,6 +5013,118 @@ export interface components {
             environment: components["schemas"]["Name"];
             /** @description For whom. */
             tenant: components["schemas"]["Name"];
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description One page of a list. */
+        WatchedEntityPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["WatchedEntityResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        WatchedEntityResource: {
+            /** @description The entity. */
+            href: string;
+            /** @description Its kind, as rule files name it. */
+            kind: string;
+            /** @description How people call it. */
+            label?: string | null;
+            /** @description Its newest representation, without links. */
+            fields: {
+                [key: string]: unknown;
+            };
+            /** @description Links that it has now. */
+            relations?: {
+                [key: string]: string[];
+            };
+            /** @description Whether its newest fetch succeeded; else its fields are what they were. */
+            known: boolean;
+            /** @description Why it is not known. */
+            trouble?: string | null;
+            /** @description Where it is, in the units of its stream. */
+            position?: [
+                number,
+                number
+            ] | null;
+            /** @description Its unresolved issues. */
+            issues?: string[];
+            /**
+             * Format: uint8
+             * @description The highest priority among them.
+             */
+            priority?: number | null;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description One page of a list. */
+        MomentPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["MomentResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        MomentResource: {
+            /** @description When, on the scope's clock. */
+            time: components["schemas"]["Timestamp"];
+            /** @description When Hob recorded it. */
+            recorded: components["schemas"]["Timestamp"];
+            /** @description `event`, `ping`, `observed`, `issue`, `command` or `log`. */
+            kind: string;
+            /** @description What happened, in one line. */
+            text: string;
+            /** @description The event that says so, 20 digits; of a log record, its sequence. */
+            sequence?: string | null;
+            /** @description The issue. */
+            issue?: string | null;
+            /** @description The request. */
+            requestid?: string | null;
+            /** @description What is known of it: fields that changed, a position, a transition's before and after. */
+            values?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        EntityStateResource: {
+            /** @description The entity. */
+            href: string;
+            /** @description The time that was asked for, on the scope's clock. */
+            at: components["schemas"]["Timestamp"];
+            /** @description When it was last observed before that; nothing when it never was. */
+            observed?: components["schemas"]["Timestamp"] | null;
+            /** @description What was observed, as it was answered. */
+            representation?: unknown;
+            /** @description Why there is no representation. */
+            trouble?: string | null;
             /**
              * @description Where to go from here; always holds `self`.
              * @default {}
@@ -4902,20 +5560,75 @@ export interface components {
             opened: components["schemas"]["Timestamp"];
             /** @description When somebody first acknowledged it. */
             acknowledged?: components["schemas"]["Timestamp"] | null;
-            /** @description Who acknowledged it. */
+            /** @description When the present acknowledgement ends: an issue that nobody resolves by then is open again. */
+            acknowledged_until?: components["schemas"]["Timestamp"] | null;
+            /** @description Whose it is: who acknowledged it first, or to whom it was assigned since. */
             assignee?: string | null;
+            /** @description While it is snoozed nobody is told of it; it stays in every list. */
+            snoozed?: components["schemas"]["Snooze"] | null;
             /** @description When it ended. */
             resolved?: components["schemas"]["Timestamp"] | null;
             /** @description Why it ended. */
             resolution?: string | null;
+            /** @description What people said of it: `false-alarm`. Labels make up the precision of its rule. */
+            label?: string | null;
+            /** @description Somebody said that it is mended: when its condition is looked at again. */
+            verify_at?: components["schemas"]["Timestamp"] | null;
+            /** @description The issue that it became part of, by hand. */
+            merged_into?: string | null;
+            /**
+             * Format: uint32
+             * @description How often nobody resolved it in the time that they had taken for it.
+             */
+            escalated?: number;
+            /**
+             * @description Why its condition cannot be told now. Until it can, the issue is frozen: it neither resolves nor expires, and
+             *     nothing acts on it by itself.
+             */
+            unknown?: string | null;
+            /** @description Its condition is over, and what it waits for all the same: its children. */
+            waits?: string | null;
+            /** @description The issue that explains this one. */
+            parent?: string | null;
+            /**
+             * Format: uint32
+             * @description Unresolved issues that this one explains.
+             */
+            children?: number;
+            /** @description It stands for all that its rule would have opened beyond its budget; they are counted as its members. */
+            storm?: boolean;
             /**
              * Format: uint32
              * @description How often it came back within its rule's `reopen_within`.
              * @default 0
              */
             reopenings: number;
-            /** @description Hrefs of what else it touches. */
+            /**
+             * Format: uint32
+             * @description How many transitions it has had. A command that names the revision that its sender saw is refused when somebody
+             *     was quicker.
+             * @default 0
+             */
+            revision: number;
+            /** @description How its priority came about. */
+            terms?: components["schemas"]["Term"][];
+            /**
+             * @description Whom it touches.
+             * @default {
+             *       "count": 0
+             *     }
+             */
+            members: components["schemas"]["Members"];
+            /** @description Hrefs of what else it touches, the first hundred. */
             affects?: string[];
+            /** @description What can be done about it: link relations that its entity has now. */
+            actions?: components["schemas"]["Offer"][];
+            /** @description The action that caused what it is about, when one did. */
+            caused_by?: string | null;
+            /** @description Where it is written what to do. */
+            runbook?: string | null;
+            /** @description `shadow` when its rule runs without showing; such issues are listed only where they are asked for. */
+            rule_mode?: string | null;
             /**
              * @description What led to it, oldest first.
              * @default []
@@ -4929,6 +5642,181 @@ export interface components {
                 [key: string]: components["schemas"]["Link"];
             };
         };
+        /** @description One page of a list. */
+        IssueDayPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["IssueDayResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        IssueDayResource: {
+            /** @description `2026-01-05`, in UTC. */
+            day: string;
+            /**
+             * Format: uint64
+             * @description Issues that opened.
+             */
+            opened: number;
+            /**
+             * Format: uint64
+             * @description Of them or of earlier ones, those that ended.
+             */
+            resolved: number;
+            /**
+             * Format: uint64
+             * @description Those that came back.
+             */
+            reopened: number;
+            /**
+             * Format: uint64
+             * @description Those that were labelled a false alarm.
+             */
+            false_alarms: number;
+            /**
+             * Format: uint64
+             * @description Issues to which a person did something for the first time.
+             */
+            investigations: number;
+            /**
+             * Format: uint64
+             * @description Actions that were done.
+             */
+            actions: number;
+            /** @description Seconds from opening to acknowledging. */
+            acknowledge: components["schemas"]["Spread"];
+            /** @description Seconds from opening to the end. */
+            resolve: components["schemas"]["Spread"];
+            /** @description Entities seen for the first time, by kind. */
+            entities: {
+                [key: string]: number;
+            };
+            /** @description Investigations for each entity of a kind that has an `outcome`: investigations per order. */
+            investigations_per: {
+                [key: string]: number;
+            };
+            /** @description How entities ended: `order.unacceptable`. */
+            outcomes: {
+                [key: string]: components["schemas"]["OutcomeShare"];
+            };
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description How long something took, in seconds. */
+        Spread: {
+            /**
+             * Format: uint64
+             * @description How many.
+             */
+            count: number;
+            /**
+             * Format: double
+             * @description Half took no longer.
+             */
+            p50?: number | null;
+            /**
+             * Format: double
+             * @description Nine of ten took no longer.
+             */
+            p90?: number | null;
+        };
+        /** @description How many entities ended in a way. */
+        OutcomeShare: {
+            /**
+             * Format: uint64
+             * @description Those that ended so.
+             */
+            count: number;
+            /**
+             * Format: uint64
+             * @description Those of which it is known how they ended.
+             */
+            of: number;
+            /**
+             * Format: double
+             * @description One divided by the other; 0 when none ended.
+             */
+            share: number;
+        };
+        /** @description I attend to it: `POST /v1/issues/{id}/acknowledge`. */
+        AcknowledgeIssue: {
+            /**
+             * @description Why, for those who read it later.
+             * @default
+             */
+            reason: string;
+            /** @description For how long, for example `30m`; after that the issue is open again. */
+            for?: string | null;
+            /**
+             * Format: uint32
+             * @description The revision that was seen.
+             */
+            revision?: number | null;
+        };
+        /** @description It is theirs: `POST /v1/issues/{id}/assign`. */
+        AssignIssue: {
+            /** @description Whose it is; the caller's when it is `me`, nobody's when left out. */
+            to?: string | null;
+            /**
+             * @description Why.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: uint32
+             * @description The revision that was seen. Without it, an issue that is another's already is not taken away.
+             */
+            revision?: number | null;
+        };
+        /** @description Not now: `POST /v1/issues/{id}/snooze`. One of `until` and `for`, or `until_worse`, or both. */
+        SnoozeIssue: {
+            /** @description Until this time on the scope's clock. */
+            until?: components["schemas"]["Timestamp"] | null;
+            /** @description For so long, for example `20m`. */
+            for?: string | null;
+            /**
+             * @description Until its priority rises by ten, or it touches twice as many.
+             * @default false
+             */
+            until_worse: boolean;
+            /**
+             * @description Why.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: uint32
+             * @description The revision that was seen.
+             */
+            revision?: number | null;
+        };
+        /** @description It is over: `POST /v1/issues/{id}/resolve`. */
+        ResolveIssue: {
+            /** @description Needed while the condition holds. */
+            as?: components["schemas"]["ResolveAs"] | null;
+            /**
+             * @description Why.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: uint32
+             * @description The revision that was seen.
+             */
+            revision?: number | null;
+        };
+        /** @description How an issue is over although its condition holds. */
+        ResolveAs: "fixed" | "false-alarm" | "verify";
         /** @description A person's reason for what they do to an issue. */
         Reason: {
             /**
@@ -4936,6 +5824,155 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /** @description A word to those who read it later: `POST /v1/issues/{id}/note`. */
+        NoteIssue: {
+            /** @description The note, at most 2,000 letters. */
+            text: string;
+        };
+        /** @description It is the same as another: `POST /v1/issues/{id}/merge`. */
+        MergeIssue: {
+            /** @description The other issue. */
+            into: string;
+            /**
+             * @description Why.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: uint32
+             * @description The revision that was seen.
+             */
+            revision?: number | null;
+        };
+        /** @description What it was: `POST /v1/issues/{id}/label`. */
+        LabelIssue: {
+            /** @description `false-alarm`; no label when left out. */
+            label?: string | null;
+            /**
+             * @description Why.
+             * @default
+             */
+            reason: string;
+        };
+        /** @description Do something about it: `POST /v1/issues/{id}/actions/{relation}`. */
+        ActOnIssue: {
+            /**
+             * @description Why.
+             * @default
+             */
+            reason: string;
+            /** @description The proposal that is approved, by its id; whatever is proposed now when left out. */
+            action?: string | null;
+            /**
+             * @description Although it was done before.
+             * @default false
+             */
+            again: boolean;
+            /**
+             * Format: uint32
+             * @description The revision that was seen.
+             */
+            revision?: number | null;
+        };
+        /** @description One page of a list. */
+        ActionPage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["ActionResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        ActionResource: {
+            /**
+             * @description Made from the issue's id, so that a replay gives the same. The call carries it as `Idempotency-Key` and
+             *     `X-Request-Id`.
+             */
+            id: string;
+            /** @description The issue. */
+            issue: string;
+            /** @description The rule of the issue. */
+            rule: string;
+            /** @description The entity whose link it is. */
+            about: string;
+            /** @description The link relation. */
+            relation: string;
+            /** @description What people read. */
+            title: string;
+            /** @description Where it is done. */
+            href: string;
+            /** @description `POST` or `PUT`. */
+            method: string;
+            /** @description The body. */
+            with?: {
+                [key: string]: unknown;
+            };
+            /** @description Who decides. */
+            mode: components["schemas"]["ActionMode"];
+            /** @description How it stands. */
+            state: components["schemas"]["ActionState"];
+            /** @description Who wanted it: `rule/<name>`, or a person. */
+            actor: string;
+            /** @description Who approved it. */
+            approved_by?: string | null;
+            /** @description Why it was wanted, and what became of it. */
+            reason: string;
+            /** @description When it was wanted, on the scope's clock. */
+            asked: components["schemas"]["Timestamp"];
+            /** @description Until when it may be approved. */
+            until?: components["schemas"]["Timestamp"] | null;
+            /** @description When it ended, on the scope's clock. */
+            ended?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint16
+             * @description The HTTP status of the answer; 0 when there was none.
+             */
+            status?: number | null;
+            /**
+             * Format: uint8
+             * @description How many actions led here, one causing the other: 0 when none did.
+             * @default 0
+             */
+            depth: number;
+            /** @description Whether the issue was over in time after it was done; nothing while that is open. */
+            helped?: boolean | null;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        ActionsStateResource: {
+            /** @description Who stopped all actions, and why; nothing while they run. */
+            paused?: components["schemas"]["Paused"] | null;
+            /** @description Relations that stopped by themselves after failures, as `rule/relation`, with the reason. */
+            stopped?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description All actions are stopped. */
+        Paused: {
+            /** @description Who stopped them. */
+            by: string;
+            /** @description Why. */
+            reason: string;
+            /** @description Since when, on the scope's clock. */
+            since: components["schemas"]["Timestamp"];
         };
         /** @description One page of a list. */
         RulePage: {
@@ -4958,6 +5995,11 @@ export interface components {
             /** @description The file that declares it. */
             file: string;
             /**
+             * @description `enabled`, `shadow` or `disabled`.
+             * @default
+             */
+            mode: string;
+            /**
              * Format: uint64
              * @description Issues of it that are not resolved.
              */
@@ -4967,10 +6009,74 @@ export interface components {
              * @description Issues that it ever opened.
              */
             opened_total: number;
+            /**
+             * @description Those of the last seven days on which anything happened, the newest first.
+             * @default []
+             */
+            opened_by_day: components["schemas"]["OpenedOn"][];
+            /**
+             * Format: double
+             * @description Of its issues of those days that ended, the share that nobody called a false alarm; nothing when none ended.
+             */
+            precision?: number | null;
+            /** @description When it last opened one, as far as its issues are kept. */
+            last_opened?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: uint32
+             * @description Its budget: issues that may be open at once.
+             */
+            max_open?: number | null;
+            /**
+             * Format: double
+             * @description Its budget: issues for each entity of a day.
+             */
+            per_entity?: number | null;
             /** @description `watching`, or `unknown` when its expressions could not be answered lately. */
             state: string;
             /** @description Why, when `unknown`. */
             reason?: string | null;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        RuleTextResource: {
+            /** @description Its name. */
+            file: string;
+            /** @description What it says. */
+            text: string;
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        CheckedResource: {
+            /** @description Every flaw with its place; none when the file may be applied. */
+            flaws: components["schemas"]["ErrorItem"][];
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        StandingResource: {
+            /** @description The newest event that it took, 20 digits. */
+            sequence: string;
+            /** @description The scope's clock, as it has it. */
+            clock: components["schemas"]["Timestamp"];
+            /** @description Of everything that it remembers. */
+            digest: components["schemas"]["Digest"];
             /**
              * @description Where to go from here; always holds `self`.
              * @default {}
@@ -5006,6 +6112,55 @@ export interface components {
             value: number;
             /** @description `good`, `neutral`, `warn` or `bad`. */
             tone?: string | null;
+        };
+        /** @description One page of a list. */
+        PlacePage: {
+            /** @description The items of this page, oldest first unless the resource says otherwise. */
+            items: components["schemas"]["PlaceResource"][];
+            /**
+             * @description `self`, and `next` while there is more. The same stand in the `Link` header.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
+        };
+        /** @description A resource and its links. */
+        PlaceResource: {
+            /** @description The entity. */
+            href: string;
+            /** @description Its kind. */
+            kind: string;
+            /** @description How people call it. */
+            label?: string | null;
+            /**
+             * Format: double
+             * @description East, in metres or degrees.
+             */
+            x: number;
+            /**
+             * Format: double
+             * @description North.
+             */
+            y: number;
+            /** @description Its field `state`, when it has one. */
+            state?: string | null;
+            /**
+             * Format: uint8
+             * @description The highest priority of its unresolved issues.
+             */
+            priority?: number | null;
+            /** @description Hrefs that it links to, by relation: legs of a ride. */
+            links?: {
+                [key: string]: string;
+            };
+            /**
+             * @description Where to go from here; always holds `self`.
+             * @default {}
+             */
+            _links: {
+                [key: string]: components["schemas"]["Link"];
+            };
         };
         /** @description One page of a list. */
         RecordPage: {
@@ -6365,6 +7520,10 @@ export interface operations {
                 href?: string;
                 /** @description the entities of this topic, in order of their hrefs */
                 topic?: string;
+                /** @description the entities of this kind, as rules know them */
+                kind?: string;
+                /** @description with a kind: an expression over one of them, such as order.state == 'placed' */
+                filter?: string;
                 /** @description with a topic: only deleted ones (true), or only others (false) */
                 deleted?: string;
                 /** @description items on a page, 1 to 1000 */
@@ -6384,7 +7543,105 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/hal+json": components["schemas"]["EntityPage"];
+                    "application/hal+json": components["schemas"]["Entities"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_entities_timeline: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description the entity */
+                href?: string;
+                /** @description not before this time on the scope's clock */
+                since?: string;
+                /** @description before this time on the scope's clock */
+                until?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["MomentPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_entities_state: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description the entity */
+                href?: string;
+                /** @description the time on the scope's clock; now when left out */
+                at?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["EntityStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_issues_id_timeline: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["MomentPage"];
                 };
             };
             default: components["responses"]["problem"];
@@ -6997,8 +8254,22 @@ export interface operations {
                 state?: string;
                 /** @description of this rule */
                 rule?: string;
-                /** @description about this href */
+                /** @description about this href, or touching it */
                 about?: string;
+                /** @description this person's */
+                assignee?: string;
+                /** @description with this label: false-alarm */
+                label?: string;
+                /** @description with this text in title, key, resolution or notes */
+                q?: string;
+                /** @description children of this issue; `none`: those without a parent */
+                parent?: string;
+                /** @description opened at this time or later */
+                since?: string;
+                /** @description opened before this time */
+                until?: string;
+                /** @description true: those of rules in shadow mode, instead of all others */
+                shadow?: string;
                 /** @description items on a page, 1 to 1000 */
                 limit?: string;
                 /** @description where to go on, from the link `next` */
@@ -7017,6 +8288,38 @@ export interface operations {
                 };
                 content: {
                     "application/hal+json": components["schemas"]["IssuePage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_issues_figures: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description day */
+                by?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueDayPage"];
                 };
             };
             default: components["responses"]["problem"];
@@ -7066,7 +8369,71 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Reason"];
+                "application/json": components["schemas"]["AcknowledgeIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_assign: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_snooze: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SnoozeIssue"];
             };
         };
         responses: {
@@ -7098,6 +8465,38 @@ export interface operations {
         };
         requestBody: {
             content: {
+                "application/json": components["schemas"]["ResolveIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_reopen: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
                 "application/json": components["schemas"]["Reason"];
             };
         };
@@ -7109,6 +8508,257 @@ export interface operations {
                 };
                 content: {
                     "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_note: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoteIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_merge: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MergeIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_label: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_issues_id_actions_relation: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+                relation: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ActOnIssue"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["IssueResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_actions: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description about this issue */
+                issue?: string;
+                /** @description of this rule */
+                rule?: string;
+                /** @description waiting, running, done, failed, refused, expired or dry-run */
+                state?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ActionPage"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_actions_state: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ActionsStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_actions_pause: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ActionsStateResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_actions_resume: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["ActionsStateResource"];
                 };
             };
             default: components["responses"]["problem"];
@@ -7144,6 +8794,85 @@ export interface operations {
             default: components["responses"]["problem"];
         };
     };
+    get_rules_name_text: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["RuleTextResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    post_rules_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FileText"];
+            };
+        };
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["CheckedResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_rules_standing: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["StandingResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
     get_figures: {
         parameters: {
             query?: {
@@ -7165,6 +8894,38 @@ export interface operations {
                 };
                 content: {
                     "application/hal+json": components["schemas"]["FiguresResource"];
+                };
+            };
+            default: components["responses"]["problem"];
+        };
+    };
+    get_map: {
+        parameters: {
+            query?: {
+                /** @description where; the first of hob.yml when left out */
+                environment?: string;
+                /** @description for whom; the first of hob.yml when left out */
+                tenant?: string;
+                /** @description of this kind */
+                kind?: string;
+                /** @description items on a page, 1 to 1000 */
+                limit?: string;
+                /** @description where to go on, from the link `next` */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It worked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/hal+json": components["schemas"]["PlacePage"];
                 };
             };
             default: components["responses"]["problem"];

@@ -129,7 +129,9 @@ impl Core {
         let platform = self.folder.join("platform");
         std::fs::create_dir_all(&platform).unwrap();
         for (name, text) in files {
-            std::fs::write(platform.join(name), text).unwrap();
+            let file = platform.join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
         }
         let mut command = Command::new(hob());
         command.arg("apply").arg(&platform).arg("--data").arg(&self.folder).args(["--url", &self.url()]);

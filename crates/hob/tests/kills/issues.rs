@@ -19,8 +19,20 @@ const PLATFORM: &str = "\
 platform: kills
 environments: [test]
 tenants: [one]
+services: ['*']
 rules: ['*.rules.yml']
 clocks: {test/one: city.clock}
+";
+
+const SHOP: &str = "\
+service: shop
+kind: domain
+package: {include: [shop]}
+processes:
+  worker: {run: [shop]}
+topics:
+  - {name: order.states, kind: stream}
+  - {name: city.clock, kind: stream}
 ";
 
 const RULES: &str = "\
@@ -55,11 +67,8 @@ struct City {
 async fn city(folder: &std::path::Path) -> City {
     let mut core = Core::of(folder);
     core.start().await.unwrap();
-    core.apply(&[("hob.yml", PLATFORM), ("orders.rules.yml", RULES)]);
+    core.apply(&[("hob.yml", PLATFORM), ("shop/service.yml", SHOP), ("orders.rules.yml", RULES)]);
     let caller = core.caller();
-    for topic in ["order.states", "city.clock"] {
-        caller.must("PUT", &format!("/v1/topics/{topic}?service=shop"), &json!({"kind": "stream"})).await;
-    }
     City { core, caller }
 }
 
