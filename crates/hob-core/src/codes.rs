@@ -134,10 +134,6 @@ codes! {
     NODE_TAKEN = 109, 409, "A live node has this name";
     /// The node was given up.
     NODE_KILLED = 110, 409, "The node was given up";
-    /// A node that lives is the last that takes instances.
-    LAST_NODE = 125, 409, "The last node is not given up";
-    /// The node's token is good no more.
-    NODE_TOKEN = 126, 401, "The node's token is good no more";
     /// A request was held back on an order for as long as it may be.
     HELD_TOO_LONG = 113, 504, "The request was held back too long";
     /// The service is in maintenance.
@@ -152,6 +148,10 @@ codes! {
     CERTIFICATE = 118, 503, "A certificate cannot be used";
     /// The subscription names no endpoint, so that there is nothing to sign.
     NO_SINK = 120, 409, "The subscription has no endpoint";
+    /// A node that lives is the last that takes instances.
+    LAST_NODE = 125, 409, "The last node is not given up";
+    /// The node's token is good no more.
+    NODE_TOKEN = 126, 401, "The node's token is good no more";
     /// Another person did something to the issue in between.
     ISSUE_CHANGED = 140, 409, "Somebody was quicker";
     /// The issue cannot just be over while its condition holds.

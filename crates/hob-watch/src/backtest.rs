@@ -152,7 +152,7 @@ fn notes(report: &Backtest) -> Vec<String> {
 
 impl Run {
     fn new(scope: &Scope, with: Option<String>, rules: Arc<Rules>) -> Self {
-        let mut engine = Engine::new(scope.clone());
+        let mut engine = Engine::trial(scope.clone());
         let what = What::Rules { rules, is_other_clock: false };
         engine.step(Input { sequence: 1, recorded: Timestamp::EPOCH, clock: None, what }, &mut Vec::new());
         Self {

@@ -147,6 +147,8 @@ pub struct Engine {
     /// Types of events that entities share.
     words: BTreeSet<Arc<str>>,
     meter: Metered,
+    /// Whether it only tries rules: then no storm guard stands between a rule and what it would say.
+    is_trial: bool,
     /// Rules that began anew with the newest change, until they are warmed.
     fresh: Vec<String>,
     /// Where changes to the cell of what is gone go.
@@ -187,6 +189,7 @@ impl Engine {
             shapes: Shapes::default(),
             words: BTreeSet::new(),
             meter: Metered::default(),
+            is_trial: false,
             fresh: Vec::new(),
             nowhere: CellRow::default(),
             newest: BTreeMap::new(),
@@ -249,6 +252,12 @@ impl Engine {
         }
         let number = self.rules.number(rule)?;
         self.state.entities.reason(number)
+    }
+
+    /// An engine that tries rules: it opens every issue that they ask for, however many. What is too many is for
+    /// whoever counts them to say.
+    pub(crate) fn trial(scope: Scope) -> Self {
+        Self { is_trial: true, ..Self::new(scope) }
     }
 
     /// Tells a meter of every judgement from here on.

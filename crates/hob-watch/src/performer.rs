@@ -34,6 +34,7 @@ pub(crate) struct Performer {
 impl Performer {
     /// Runs until the task is aborted or the bus is closed.
     pub(crate) async fn run(self) {
+        self.view.rules_when_restored().await;
         self.view.wait_for(self.bus.head()).await;
         let (mut seen, adrift) = {
             let engine = self.view.engine();

@@ -205,10 +205,12 @@ impl Run<'_> {
                 _ = stop.wait_for(|stop| *stop) => return Ok(End::Stopped),
             };
             let mut next = first;
+            let mut upto = None;
             while let Some(item) = next {
                 match item {
                     TailItem::Event(event) => batch.push(*event),
-                    TailItem::Heartbeat { head } => self.view().taken_up_to(head),
+                    // True only once what came before it is taken.
+                    TailItem::Heartbeat { head } => upto = Some(head),
                 }
                 next = match batch.len() < BATCH_MAX {
                     true => ready(tail).await?,
@@ -219,6 +221,9 @@ impl Run<'_> {
             self.checkpoint_if_due().await?;
             if has_other_rules {
                 return Ok(End::OtherRules);
+            }
+            if let Some(head) = upto {
+                self.view().taken_up_to(head);
             }
         }
     }

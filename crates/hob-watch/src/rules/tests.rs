@@ -181,7 +181,7 @@ fn the_rules_of_the_example_are_good() {
     };
     let files: Vec<FileText> = std::fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect();
     let rules = compile(&files).map_err(|flaws| flaws.iter().map(ToString::to_string).collect::<Vec<_>>());
-    assert_eq!(rules.map(|rules| rules.rules.len()), Ok(5));
+    assert_eq!(rules.map(|rules| rules.rules.len()), Ok(7));
 }
 
 const CITY: &str = "\

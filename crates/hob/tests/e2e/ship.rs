@@ -62,6 +62,15 @@ fn join_token(platform: &Platform) -> String {
     platform.hob_json(&["nodes", "token"])["token"].as_str().unwrap().to_owned()
 }
 
+/// Waits until a node takes instances: what is ordered before then goes elsewhere.
+async fn until_there(platform: &Platform, node: &str) {
+    let there = |answer: &Value| {
+        let items = answer["items"].as_array().cloned().unwrap_or_default();
+        items.iter().any(|item| item["name"] == node && item["live"] == true)
+    };
+    platform.until(&format!("{node} is there"), "/v1/nodes", LIMIT, there).await;
+}
+
 /// Waits until so many instances are ready on a node.
 async fn until_ready(platform: &Platform, node: &str, count: usize) {
     let ready = |answer: &Value| {
@@ -91,6 +100,7 @@ async fn a_second_agent_joins_is_lost_and_is_given_up() {
 
     let data = home.path().join("second");
     let first = agent(&platform, &data, Some(&join_token(&platform)));
+    until_there(&platform, "node-2").await;
     platform.hob(&["scale", "shop", "web=4"]);
     until_ready(&platform, "node-2", 2).await;
     assert_eq!(platform.routed("/?ms=0").await.status(), 200);
@@ -100,6 +110,7 @@ async fn a_second_agent_joins_is_lost_and_is_given_up() {
     until_ready(&platform, "node-1", 4).await;
     drop(first.wait_with_output());
     let second = agent(&platform, &data, None);
+    until_there(&platform, "node-2").await;
     platform.hob(&["scale", "shop", "web=6"]);
     until_ready(&platform, "node-2", 2).await;
 
@@ -113,6 +124,7 @@ async fn a_second_agent_joins_is_lost_and_is_given_up() {
     assert_eq!(left, 0, "its instances are stopped");
 
     let third = agent(&platform, &data, Some(&join_token(&platform)));
+    until_there(&platform, "node-2").await;
     platform.hob(&["scale", "shop", "web=8"]);
     until_ready(&platform, "node-2", 2).await;
     signal(third.id(), "INT");

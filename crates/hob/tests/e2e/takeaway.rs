@@ -127,7 +127,7 @@ fn a_browser_shows_it(platform: &Platform) {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("pass 2"), "{told}");
+    assert!(output.status.success() && told.contains("pass 3"), "{told}");
 }
 
 fn shots(platform: &Platform) -> Vec<Shot> {

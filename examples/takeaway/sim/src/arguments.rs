@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "1", value_name = "N")]
     seed: Seeds,
     /// Multiplies how often things go wrong: 1 is usual, 0 is never
-    #[arg(long, default_value_t = 1.0, value_name = "F")]
+    #[arg(long, default_value_t = 1.0, value_name = "F", allow_negative_numbers = true)]
     fault_scale: f64,
     /// How live operations are run
     #[arg(long, value_enum, default_value_t = ModeChoice::None)]
