@@ -9,6 +9,8 @@ use crate::platform::{Platform, root, signal};
 
 /// Requests a second during deploys, rollbacks and shots.
 const RATE: u32 = 150;
+/// Services of the takeaway.
+const SERVICES: usize = 7;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_takeaway_runs() {
@@ -50,7 +52,7 @@ async fn orders_flow(platform: &Platform) {
     platform.until("the strip counts them", "/v1/figures", limit, placed).await;
     let services = platform.hob_json(&["services"]);
     let ready = services.as_array().unwrap().iter().filter(|s| s["state"] == "ready").count();
-    assert_eq!(ready, 7, "{services}");
+    assert_eq!(ready, SERVICES, "{services}");
     let events = platform.hob_json(&["events", "orders", "-n", "20"]);
     let sequences: Vec<&str> =
         events.as_array().unwrap().iter().map(|e| e["sequence"].as_str().unwrap()).collect();
@@ -241,11 +243,14 @@ async fn nothing_acknowledged_is_lost_by_a_kill(platform: &Platform) {
     }
     let ready = |page: &Value| {
         let items = page["items"].as_array().cloned().unwrap_or_default();
-        items.len() == 6 && items.iter().all(|service| service["state"] == "ready")
+        items.len() == SERVICES && items.iter().all(|service| service["state"] == "ready")
     };
     platform.until("everything is back after kill -9", "/v1/services", Duration::from_secs(90), ready).await;
     let now = processes(platform);
-    assert!(running.len() >= 6 && running.iter().all(|one| now.contains(one)), "{running:?} became {now:?}");
+    assert!(
+        running.len() >= SERVICES && running.iter().all(|one| now.contains(one)),
+        "{running:?} became {now:?}"
+    );
     let path = "/v1/events?topic=restaurants&subject=http://takeaway.test/restaurants/kill&limit=1000";
     let all = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == acknowledged.len());
     let events = platform.until("every acknowledged event", path, Duration::from_secs(30), all).await;
