@@ -2,7 +2,7 @@
 //! (`none`), people scan the table of open orders (`scan`), or rules open issues and people follow them (`live`).
 //!
 //! The city, its faults and what can be mended are those of [`takeaway_world`], so that the three see the same day. Start
-//! at [`play`].
+//! at [`play()`].
 
 mod onset;
 mod open_orders;
